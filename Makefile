@@ -1,0 +1,34 @@
+# make demo   set up and run the main job        make test   set up and pass the tests
+.PHONY: demo test check bench clean
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+demo: $(READY)
+	$(VENV)/bin/morelli demo --out demo --overwrite
+
+test: check
+	$(RUN) -m pytest
+
+check: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/mypy
+
+bench: $(READY)
+	$(RUN) benchmarks/inversion.py --quick
+
+clean:
+	rm -rf $(VENV) demo
+
+# Torch first, and the build without CUDA where no NVIDIA GPU answers; an index that cannot be reached is a warning.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "venv is missing: apt-get install python3-venv"; exit 1; }
+	@if nvidia-smi >/dev/null 2>&1; then $(RUN) -m pip install --quiet "torch>=2.6,<2.14"; else \
+	  $(RUN) -m pip install --quiet --retries 0 --extra-index-url https://download.pytorch.org/whl/cpu "torch>=2.6,<2.14"; fi
+	$(RUN) -m pip install --quiet --editable ".[dev]"
+	@touch $(READY)

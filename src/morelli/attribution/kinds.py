@@ -1,0 +1,80 @@
+"""What exists: extractors, detectors, and the methods that combine them, written out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from morelli.detectors.deep_sad import DeepSad, DeepSadRecipe
+from morelli.detectors.lda import Lda, LdaRecipe
+from morelli.detectors.mahalanobis import Mahalanobis, MahalanobisRecipe
+from morelli.detectors.protocol import Detector, DetectorRecipe
+from morelli.features.baselines import LogDct, RawValues
+from morelli.features.inversion import Inversion
+from morelli.features.protocol import Extractor, SampleSpec
+from morelli.numerics.head import Head
+from morelli.numerics.state import State
+
+EXTRACTORS: dict[str, Callable[[State], Extractor]] = {
+    "inversion": Inversion.from_state,
+    "raw": RawValues.from_state,
+    "log_dct": LogDct.from_state,
+}
+DETECTORS: dict[str, Callable[[State], Detector]] = {
+    "deep_sad": DeepSad.from_state,
+    "lda": Lda.from_state,
+    "mahalanobis": Mahalanobis.from_state,
+}
+RECIPES: dict[str, Callable[[], DetectorRecipe]] = {
+    "deep_sad": DeepSadRecipe,
+    "lda": LdaRecipe,
+    "mahalanobis": MahalanobisRecipe,
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """An extractor for a head, and the detector recipe the paper pairs it with."""
+
+    extractor: Callable[[Head], Extractor]
+    recipe: Callable[[SampleSpec], DetectorRecipe]
+
+
+def _inversion(head: Head) -> Extractor:
+    """The paper max-pools by 2 where activations are as fine as the image (LSGAN), and nowhere else."""
+    same_grid = len(head.map.in_shape) == 3 and head.map.in_shape[1:] == head.map.out_shape[1:]
+    return Inversion(head, pool=2 if same_grid else 1)
+
+
+def _raw(head: Head) -> Extractor:
+    spec = Inversion(head).spec
+    return RawValues(spec, stride=max(1, spec.shape[-1] // 32) if spec.is_image and spec.shape[-1] < 128 else 1)
+
+
+def _log_dct(head: Head) -> Extractor:
+    spec = Inversion(head).spec
+    return LogDct(spec, crop=min(128 if min(spec.shape[1:]) >= 128 else 32, *spec.shape[1:]))
+
+
+def _deep_sad(spec: SampleSpec, standardise: str, channels: int | None = None) -> DetectorRecipe:
+    """Epochs and rates of the paper: small GANs 50; wide images and tables 100 with two drops."""
+    if not spec.is_image:
+        return DeepSadRecipe(epochs=100, drops=(25, 50), standardise=standardise, channels=channels)
+    if min(spec.shape[1:]) >= 128 and spec.shape[0] > 1:
+        return DeepSadRecipe(epochs=100, drops=(25, 50), batch=32, standardise=standardise)
+    return DeepSadRecipe(standardise=standardise)
+
+
+METHODS = {
+    "flipad": Method(_inversion, lambda spec: _deep_sad(spec, "own", channels=100)),
+    "rawpad": Method(_raw, lambda spec: _deep_sad(spec, "none")),
+    "dctpad": Method(_log_dct, lambda spec: _deep_sad(spec, "both")),
+}
+
+
+def extractor_from_state(state: State) -> Extractor:
+    return EXTRACTORS[state.settings["type"]](state)
+
+
+def detector_from_state(state: State) -> Detector:
+    return DETECTORS[state.settings["type"]](state)

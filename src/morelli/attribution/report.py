@@ -1,0 +1,97 @@
+"""Verdicts and the report every door returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+SCHEMA = 1
+LIMITS = (
+    "A verdict is about this one model. Models that share its last layers are attributed together, "
+    "and deliberate removal or imitation of its traces is possible."
+)
+
+
+class Outcome(Enum):
+    ATTRIBUTED = "attributed"
+    NOT_ATTRIBUTED = "not attributed"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One sample's outcome.
+
+    Attributes:
+        score: higher = less like the model; None where none could be computed.
+        p_value: share of own samples at least this unlike the model; attributed where it exceeds the rate.
+        reason: why it is inconclusive, else empty.
+        notes: facts of the extractor, for example `saturated` (share) and `gap` (of the inversion).
+    """
+
+    outcome: Outcome
+    score: float | None = None
+    p_value: float | None = None
+    reason: str = ""
+    notes: Mapping[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "outcome": self.outcome.value,
+            "score": self.score,
+            "p_value": self.p_value,
+            "reason": self.reason,
+            "notes": dict(self.notes),
+        }
+
+
+@dataclass(frozen=True)
+class JudgedFile:
+    """A verdict with the file it is about. `row` counts the rows of a table from 0, and is None for images."""
+
+    file: str
+    verdict: Verdict
+    facts: Mapping[str, Any]
+    row: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"file": self.file, "row": self.row} | self.verdict.to_dict() | {"facts": dict(self.facts)}
+
+
+@dataclass(frozen=True)
+class RefusedFile:
+    """A file that is not a sample, and why."""
+
+    file: str
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"file": self.file, "reason": self.reason}
+
+
+@dataclass(frozen=True)
+class Report:
+    """All verdicts of one run, and the attributor they rest on."""
+
+    attributor: Mapping[str, Any]
+    judged: tuple[JudgedFile, ...]
+    refused: tuple[RefusedFile, ...] = ()
+
+    def counts(self) -> dict[str, int]:
+        counts = {outcome.value: 0 for outcome in Outcome}
+        for judged in self.judged:
+            counts[judged.verdict.outcome.value] += 1
+        return counts | {"refused": len(self.refused)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; the same input gives the same dictionary."""
+        return {
+            "schema": SCHEMA,
+            "attributor": dict(self.attributor),
+            "summary": self.counts(),
+            "verdicts": [judged.to_dict() for judged in self.judged],
+            "refused": [refused.to_dict() for refused in self.refused],
+            "limits": LIMITS,
+        }

@@ -1,0 +1,1 @@
+"""Small generators that come with Morelli, as data: one bundle each. See docs/generators.md."""

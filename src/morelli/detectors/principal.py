@@ -1,0 +1,21 @@
+"""Principal axes of few samples in many dimensions, by the eigenvectors of their Gram matrix."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def principal_axes(centred: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """[n, d] with mean 0 → orthonormal rows [k, d] of largest variance first, and their coordinates [n, k].
+
+    k is at most `count`, n − 1 and d; axes without variance are left out.
+    """
+    gram = (centred @ centred.T).double()
+    values, vectors = torch.linalg.eigh(gram)
+    k = min(count, len(centred) - 1, centred.shape[1])
+    values, vectors = values.flip(0)[:k], vectors.flip(1)[:, :k]
+    kept = values > 1e-9 * values[0].clamp_min(1e-300)
+    values, vectors = values[kept], vectors[:, kept]
+    axes = (vectors / values.sqrt()).to(centred).T @ centred
+    return axes, (vectors * values.sqrt()).to(centred)

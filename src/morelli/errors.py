@@ -1,0 +1,33 @@
+"""What can go wrong, in a handful of kinds. Doors turn exactly these into one line."""
+
+
+class MorelliError(Exception):
+    """Base of every error that is raised on purpose. The text says what was given, expected, and to do."""
+
+
+class MismatchError(MorelliError):
+    """Two things that must fit do not: a shape, a size, a number of channels."""
+
+
+class OutOfRange(MorelliError):
+    """A value lies outside the range its meaning allows."""
+
+
+class HeadNotFound(MorelliError):
+    """The last linear layer of a module could not be found or does not reproduce the module's output."""
+
+
+class UnreadableSample(MorelliError):
+    """A file is not a sample that this program reads. It is reported per file and never stops a run."""
+
+
+class UnreadableBundle(MorelliError):
+    """A bundle is missing, damaged, tampered with, of another format, or of another kind."""
+
+
+class TooFewSamples(MorelliError):
+    """There are not enough samples for what is promised, for example a rate below 1/(n+1)."""
+
+
+class MissingExtra(MorelliError):
+    """An optional library is needed; the text holds the install command."""

@@ -1,0 +1,82 @@
+"""What an extractor is: samples in, features out, and what it must be told about the samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from morelli.errors import MismatchError
+from morelli.numerics.state import State
+
+Progress = Callable[[int], None]  # called with the number of samples that were just finished
+
+
+@dataclass(frozen=True)
+class SampleSpec:
+    """What samples must look like.
+
+    Attributes:
+        shape: (channels, height, width) of an image, (columns,) of a table row.
+        low, high: the generator's output range; an image's 0 and 255 stand for these. Infinite for tables.
+    """
+
+    shape: tuple[int, ...]
+    low: float = -1.0
+    high: float = 1.0
+
+    @property
+    def is_image(self) -> bool:
+        return len(self.shape) == 3
+
+    def check(self, samples: Tensor) -> None:
+        """Raises MismatchError unless samples are [n, *shape]."""
+        if tuple(samples.shape[1:]) != self.shape:
+            raise MismatchError(f"samples are {tuple(samples.shape[1:])}; expected {self.shape}.")
+
+    def settings(self) -> dict[str, Any]:
+        bounds = {"low": self.low, "high": self.high}
+        return {"shape": list(self.shape)} | {k: v for k, v in bounds.items() if math.isfinite(v)}
+
+    @staticmethod
+    def from_settings(settings: Mapping[str, Any]) -> SampleSpec:
+        low, high = settings.get("low", -math.inf), settings.get("high", math.inf)
+        return SampleSpec(tuple(settings["shape"]), float(low), float(high))
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Values [n, *shape] for a detector, and per sample what a careful reader wants to know.
+
+    Attributes:
+        notes: name → [n] float tensor, for example `saturated` (share of outputs) or `gap`.
+        reasons: per sample, why its features should not be trusted; empty where they should.
+    """
+
+    values: Tensor
+    notes: Mapping[str, Tensor] = field(default_factory=dict)
+    reasons: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @staticmethod
+    def concatenate(parts: list[Features]) -> Features:
+        notes = {name: torch.cat([part.notes[name] for part in parts]) for name in parts[0].notes}
+        reasons = tuple(reason for part in parts for reason in part.reasons)
+        return Features(torch.cat([part.values for part in parts]), notes, reasons)
+
+
+class Extractor(Protocol):
+    """Turns samples [n, *spec.shape] into features. Samples never influence each other."""
+
+    @property
+    def spec(self) -> SampleSpec: ...
+
+    def extract(self, samples: Tensor, progress: Progress | None = None) -> Features: ...
+
+    def state(self) -> State: ...

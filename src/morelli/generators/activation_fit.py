@@ -1,0 +1,80 @@
+"""Which elementwise activation turned these pre-activations into this output? Answered by numbers, not names."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from morelli.numerics.activation import Clip, Identity, OutputActivation, Rescaled, Sigmoid, Tanh
+
+CLOSE = 1e-4  # of the output's range; float32 layers agree far better, other functions far worse
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The best activation found and its largest error, as a share of the output's range."""
+
+    activation: OutputActivation
+    error: float
+
+    @property
+    def holds(self) -> bool:
+        return self.error <= CLOSE
+
+
+def fit_activation(before: Tensor, after: Tensor) -> Fit:
+    """Try identity, tanh and sigmoid, also rescaled, then a clamp; keep the first that holds, else the best."""
+    a, y = before.double().flatten(), after.double().flatten()
+    fits = []
+    for plain in (Identity(), Tanh(), Sigmoid()):
+        for candidate in (plain, _rescaled(plain, a, y)):
+            fits.append(Fit(candidate, activation_error(candidate, a, y)))
+            if fits[-1].holds:
+                return fits[-1]
+    clamp = _clamped(a, y)
+    fits.append(Fit(clamp, activation_error(clamp, a, y)))
+    return min(fits, key=lambda fit: fit.error)
+
+
+def activation_error(activation: OutputActivation, before: Tensor, after: Tensor) -> float:
+    """Largest |activation(before) − after|, as a share of the range of `after`."""
+    span = float(after.max() - after.min()) or 1.0
+    error = float((activation.forward(before.double()) - after.double()).abs().max()) / span
+    return error if math.isfinite(error) else math.inf
+
+
+def _line(x: Tensor, y: Tensor) -> tuple[float, float]:
+    """Least-squares scale and shift of y = scale·x + shift, rounded to what float32 can tell."""
+    centred = x - x.mean()
+    scale = float((centred * (y - y.mean())).sum() / centred.square().sum().clamp_min(1e-300))
+    reach = float(y.abs().max())
+    return _tidy(scale, scale), _tidy(float(y.mean()) - scale * float(x.mean()), reach)
+
+
+def _tidy(value: float, reach: float) -> float:
+    nearest = round(value, 4)
+    return nearest if abs(value - nearest) < 1e-6 * max(1.0, abs(reach)) else value
+
+
+def _rescaled(inner: OutputActivation, a: Tensor, y: Tensor) -> OutputActivation:
+    scale, shift = _line(inner.forward(a), y)
+    plain = (scale, shift) == (1.0, 0.0) or scale <= 0
+    return inner if plain else Rescaled(inner, scale, shift)
+
+
+def _clamped(a: Tensor, y: Tensor) -> OutputActivation:
+    """A value that several different pre-activations share at an end of the range is a bound."""
+    low, high = (float(end) if int((y == end).sum()) > 1 else end_of for end, end_of in _ends(y))
+    inside = (y > low) & (y < high)
+    if int(inside.sum()) < 2:
+        return Clip(low, high)
+    scale, shift = _line(a[inside], y[inside])
+    if scale <= 0 or (scale, shift) == (1.0, 0.0):
+        return Clip(low, high)
+    return Rescaled(Clip((low - shift) / scale, (high - shift) / scale), scale, shift)
+
+
+def _ends(y: Tensor) -> tuple[tuple[Tensor, float], tuple[Tensor, float]]:
+    return (y.min(), -math.inf), (y.max(), math.inf)

@@ -1,0 +1,152 @@
+"""Output activations: what a generator applies after its last linear layer, and how to undo it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+
+class OutputActivation(Protocol):
+    """Elementwise and increasing. `low` and `high` bound the output; either may be infinite."""
+
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+    def forward(self, a: Tensor) -> Tensor: ...
+    def inverse(self, y: Tensor) -> Tensor: ...
+    def saturated(self, y: Tensor) -> Tensor: ...
+    def settings(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Identity:
+    """No activation."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    def forward(self, a: Tensor) -> Tensor:
+        return a
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return y
+
+    def saturated(self, y: Tensor) -> Tensor:
+        return torch.zeros_like(y, dtype=torch.bool)
+
+    def settings(self) -> dict[str, Any]:
+        return {"type": "identity"}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Clamped to [low, high]. The inverse leaves values as they are: at a bound they say "or beyond"."""
+
+    low: float
+    high: float
+
+    def forward(self, a: Tensor) -> Tensor:
+        return a.clamp(self.low, self.high)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return y.clamp(self.low, self.high)
+
+    def saturated(self, y: Tensor) -> Tensor:
+        return (y <= self.low) | (y >= self.high)
+
+    def settings(self) -> dict[str, Any]:
+        bounds = {"low": self.low, "high": self.high}
+        return {"type": "clip"} | {name: value for name, value in bounds.items() if math.isfinite(value)}
+
+
+@dataclass(frozen=True)
+class Tanh:
+    """tanh; undone after clipping to ±(1 − margin). Source: arXiv 2306.06210, released settings: 1e-4."""
+
+    margin: float = 1e-4
+    low: float = -1.0
+    high: float = 1.0
+
+    def forward(self, a: Tensor) -> Tensor:
+        return a.tanh()
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return y.clamp(self.margin - 1, 1 - self.margin).atanh()
+
+    def saturated(self, y: Tensor) -> Tensor:
+        return y.abs() >= 1 - self.margin
+
+    def settings(self) -> dict[str, Any]:
+        return {"type": "tanh", "margin": self.margin}
+
+
+@dataclass(frozen=True)
+class Sigmoid:
+    """1/(1 + e⁻ᵃ); undone after clipping to [margin, 1 − margin], half of Tanh's, to which it is equivalent."""
+
+    margin: float = 5e-5
+    low: float = 0.0
+    high: float = 1.0
+
+    def forward(self, a: Tensor) -> Tensor:
+        return a.sigmoid()
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return y.clamp(self.margin, 1 - self.margin).logit()
+
+    def saturated(self, y: Tensor) -> Tensor:
+        return (y <= self.margin) | (y >= 1 - self.margin)
+
+    def settings(self) -> dict[str, Any]:
+        return {"type": "sigmoid", "margin": self.margin}
+
+
+@dataclass(frozen=True)
+class Rescaled:
+    """scale · inner(a) + shift, for example (tanh + 1)/2 or 255 · sigmoid. `scale` is positive."""
+
+    inner: OutputActivation
+    scale: float
+    shift: float
+
+    @property
+    def low(self) -> float:
+        return self.scale * self.inner.low + self.shift
+
+    @property
+    def high(self) -> float:
+        return self.scale * self.inner.high + self.shift
+
+    def forward(self, a: Tensor) -> Tensor:
+        return self.scale * self.inner.forward(a) + self.shift
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return self.inner.inverse((y - self.shift) / self.scale)
+
+    def saturated(self, y: Tensor) -> Tensor:
+        return self.inner.saturated((y - self.shift) / self.scale)
+
+    def settings(self) -> dict[str, Any]:
+        return {"type": "rescaled", "inner": self.inner.settings(), "scale": self.scale, "shift": self.shift}
+
+
+def activation_from_settings(settings: Mapping[str, Any]) -> OutputActivation:
+    match settings["type"]:
+        case "identity":
+            return Identity()
+        case "clip":
+            return Clip(settings.get("low", -math.inf), settings.get("high", math.inf))
+        case "tanh":
+            return Tanh(settings["margin"])
+        case "sigmoid":
+            return Sigmoid(settings["margin"])
+        case "rescaled":
+            return Rescaled(activation_from_settings(settings["inner"]), settings["scale"], settings["shift"])
+        case other:
+            raise KeyError(other)

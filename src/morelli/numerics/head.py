@@ -1,0 +1,88 @@
+"""Head: everything the inversion needs of a generator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from morelli.errors import MismatchError, OutOfRange
+from morelli.numerics.activation import OutputActivation, activation_from_settings
+from morelli.numerics.linear import LinearMap, map_from_state
+from morelli.numerics.state import State
+
+SLACK = 1e-3  # share of the output range by which a sample may stick out before it is refused
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """The last linear map, its bias, the activation after it, and the mean of what enters the map.
+
+    sample = activation(map(z) + bias), and `anchor` [*map.in_shape] is the mean of z over many draws.
+
+    Attributes:
+        bias: broadcasts over map.out_shape; zeros where the layer has none.
+    """
+
+    map: LinearMap
+    bias: Tensor
+    activation: OutputActivation
+    anchor: Tensor
+
+    def __post_init__(self) -> None:
+        if tuple(self.anchor.shape) != self.map.in_shape:
+            raise MismatchError(f"the anchor is {tuple(self.anchor.shape)}; the map reads {self.map.in_shape}.")
+        try:
+            self.bias.expand(self.map.out_shape)
+        except RuntimeError:
+            raise MismatchError(f"the bias is {tuple(self.bias.shape)}; the map gives {self.map.out_shape}.") from None
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Activations [n, *in_shape] → samples [n, *out_shape]."""
+        return self.activation.forward(self.map.apply(z) + self.bias)
+
+    def target(self, samples: Tensor) -> Tensor:
+        """What the map must reach from the anchor: σ⁻¹(samples) − (map(anchor) + bias).
+
+        Args:
+            samples: [n, *out_shape] in the activation's output range.
+        Returns:
+            [n, *out_shape] in pre-activation units. Saturated entries are finite but uncertain.
+        Raises:
+            MismatchError: another shape.
+            OutOfRange: a sample lies outside the output range by more than a thousandth of it.
+        Source: arXiv 2306.06210, final-layer inversion. The bias cancels.
+        """
+        if tuple(samples.shape[1:]) != self.map.out_shape:
+            raise MismatchError(f"samples are {tuple(samples.shape[1:])}; this head makes {self.map.out_shape}.")
+        low, high = self.activation.low, self.activation.high
+        reach = SLACK * (high - low) if high - low < float("inf") else 0.0
+        if samples.numel() and (samples.min() < low - reach or samples.max() > high + reach):
+            raise OutOfRange(
+                f"samples reach from {samples.min():.4g} to {samples.max():.4g}; this head makes values in "
+                f"[{low:.4g}, {high:.4g}]. Bring them to that range first."
+            )
+        reached = self.map.apply(self.anchor[None]) + self.bias
+        return self.activation.inverse(samples) - reached
+
+    def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Head:
+        return Head(
+            self.map.to(device, dtype), self.bias.to(device, dtype), self.activation, self.anchor.to(device, dtype)
+        )
+
+    def state(self) -> State:
+        return State(
+            {"activation": self.activation.settings()},
+            {"bias": self.bias, "anchor": self.anchor},
+            {"map": self.map.state()},
+        )
+
+    @staticmethod
+    def from_state(state: State) -> Head:
+        return Head(
+            map_from_state(state.parts["map"]),
+            state.tensors["bias"],
+            activation_from_settings(state.settings["activation"]),
+            state.tensors["anchor"],
+        )

@@ -1,0 +1,225 @@
+"""Linear maps: the last linear layer of a generator, with its adjoint. The bias is not part of the map."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from morelli.errors import MismatchError
+from morelli.numerics.state import State
+
+FEW = 16  # up to this many output channels a matrix product with fold beats conv_transpose on a CPU
+
+
+class LinearMap(Protocol):
+    """⟨apply(z), y⟩ = ⟨z, adjoint(y)⟩ for every z and y. Shapes never include the batch."""
+
+    @property
+    def in_shape(self) -> tuple[int, ...]: ...
+    @property
+    def out_shape(self) -> tuple[int, ...]: ...
+    def apply(self, z: Tensor) -> Tensor: ...
+    def adjoint(self, y: Tensor) -> Tensor: ...
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> LinearMap: ...
+    def state(self) -> State: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """A fully connected layer. `weight` is [outputs, inputs]; the shapes say how both sides are arranged."""
+
+    weight: Tensor
+    in_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        expected = (math.prod(self.out_shape), math.prod(self.in_shape))
+        if tuple(self.weight.shape) != expected:
+            raise MismatchError(f"a dense weight is {tuple(self.weight.shape)}; its shapes ask for {expected}.")
+
+    def apply(self, z: Tensor) -> Tensor:
+        return (z.flatten(1) @ self.weight.T).reshape(len(z), *self.out_shape)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return (y.flatten(1) @ self.weight).reshape(len(y), *self.in_shape)
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> Dense:
+        return Dense(self.weight.to(device, dtype), self.in_shape, self.out_shape)
+
+    def state(self) -> State:
+        settings = {"type": "dense", "in_shape": list(self.in_shape), "out_shape": list(self.out_shape)}
+        return State(settings, {"weight": self.weight})
+
+    @staticmethod
+    def from_state(state: State) -> Dense:
+        settings = state.settings
+        return Dense(state.tensors["weight"], tuple(settings["in_shape"]), tuple(settings["out_shape"]))
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a kernel is laid over its input, one number per axis (one axis for sound, two for images)."""
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int = 1
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "stride": list(self.stride),
+            "padding": list(self.padding),
+            "dilation": list(self.dilation),
+            "groups": self.groups,
+        }
+
+    @staticmethod
+    def from_settings(settings: Mapping[str, Any]) -> Geometry:
+        stride, padding, dilation = (tuple(settings[name]) for name in ("stride", "padding", "dilation"))
+        return Geometry(stride, padding, dilation, settings["groups"])
+
+    def shrink(self, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> tuple[int, ...]:
+        """Sizes after a convolution."""
+        rows = zip(sizes, kernel, self.stride, self.padding, self.dilation, strict=True)
+        return tuple((size + 2 * p - d * (k - 1) - 1) // s + 1 for size, k, s, p, d in rows)
+
+    def excess(self, small: tuple[int, ...], large: tuple[int, ...], kernel: tuple[int, ...]) -> tuple[int, ...]:
+        """How far `large` exceeds the smallest size a transposed convolution makes of `small`."""
+        rows = zip(small, large, kernel, self.stride, self.padding, self.dilation, strict=True)
+        return tuple(big - ((n - 1) * s - 2 * p + d * (k - 1) + 1) for n, big, k, s, p, d in rows)
+
+    def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+        run = functional.conv1d if x.ndim == 3 else functional.conv2d
+        return run(x, weight, None, self.stride, self.padding, self.dilation, self.groups)
+
+    def transpose(self, x: Tensor, weight: Tensor, sizes: tuple[int, ...]) -> Tensor:
+        """A transposed convolution whose output has exactly these sizes."""
+        kernel = tuple(weight.shape[2:])
+        if x.ndim == 4 and self.groups == 1 and weight.shape[1] <= FEW:
+            columns = weight.flatten(1).T @ x.flatten(2)
+            return functional.fold(columns, sizes, kernel, self.dilation, self.padding, self.stride)
+        extra = self.excess(tuple(x.shape[2:]), sizes, kernel)
+        run = functional.conv_transpose1d if x.ndim == 3 else functional.conv_transpose2d
+        plain = tuple(min(e, max(s, d) - 1) for e, s, d in zip(extra, self.stride, self.dilation, strict=True))
+        return run(x, weight, None, self.stride, self.padding, plain, self.groups, self.dilation)
+
+
+@dataclass(frozen=True, eq=False)
+class Conv:
+    """A convolution with zero padding, 1-D or 2-D. `weight` is [out, in/groups, *kernel], as in torch."""
+
+    weight: Tensor
+    in_shape: tuple[int, ...]
+    geometry: Geometry
+
+    def __post_init__(self) -> None:
+        expected = self.weight.shape[1] * self.geometry.groups
+        if len(self.in_shape) != self.weight.ndim - 1 or self.in_shape[0] != expected:
+            raise MismatchError(
+                f"a convolution with weight {tuple(self.weight.shape)} in {self.geometry.groups} group(s) reads "
+                f"{expected} channels of {self.weight.ndim - 2} axes; it was given {self.in_shape}."
+            )
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        return (self.weight.shape[0], *self.geometry.shrink(self.in_shape[1:], tuple(self.weight.shape[2:])))
+
+    def apply(self, z: Tensor) -> Tensor:
+        return self.geometry.convolve(z, self.weight)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return self.geometry.transpose(y, self.weight, self.in_shape[1:])
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> Conv:
+        return Conv(self.weight.to(device, dtype), self.in_shape, self.geometry)
+
+    def state(self) -> State:
+        settings = {"type": "conv", "in_shape": list(self.in_shape), "geometry": self.geometry.settings()}
+        return State(settings, {"weight": self.weight})
+
+    @staticmethod
+    def from_state(state: State) -> Conv:
+        geometry = Geometry.from_settings(state.settings["geometry"])
+        return Conv(state.tensors["weight"], tuple(state.settings["in_shape"]), geometry)
+
+
+@dataclass(frozen=True, eq=False)
+class TransposedConv:
+    """A transposed convolution, 1-D or 2-D. `weight` is [in, out/groups, *kernel], as in torch."""
+
+    weight: Tensor
+    in_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+    geometry: Geometry
+
+    def __post_init__(self) -> None:
+        channels = (self.weight.shape[0], self.weight.shape[1] * self.geometry.groups)
+        extra = self.geometry.excess(self.in_shape[1:], self.out_shape[1:], tuple(self.weight.shape[2:]))
+        if (self.in_shape[0], self.out_shape[0]) != channels or min(extra) < 0:
+            raise MismatchError(
+                f"a transposed convolution with weight {tuple(self.weight.shape)} does not map {self.in_shape} "
+                f"to {self.out_shape}."
+            )
+
+    def apply(self, z: Tensor) -> Tensor:
+        return self.geometry.transpose(z, self.weight, self.out_shape[1:])
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        longer = self.geometry.convolve(y, self.weight)  # longer than z where the output padding reaches a stride
+        return longer[(..., *[slice(n) for n in self.in_shape[1:]])]  # type: ignore[index]
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> TransposedConv:
+        return TransposedConv(self.weight.to(device, dtype), self.in_shape, self.out_shape, self.geometry)
+
+    def state(self) -> State:
+        settings = {
+            "type": "transposed_conv",
+            "in_shape": list(self.in_shape),
+            "out_shape": list(self.out_shape),
+            "geometry": self.geometry.settings(),
+        }
+        return State(settings, {"weight": self.weight})
+
+    @staticmethod
+    def from_state(state: State) -> TransposedConv:
+        settings = state.settings
+        geometry = Geometry.from_settings(settings["geometry"])
+        shapes = tuple(settings["in_shape"]), tuple(settings["out_shape"])
+        return TransposedConv(state.tensors["weight"], *shapes, geometry)
+
+
+MAPS: dict[str, Callable[[State], LinearMap]] = {
+    "dense": Dense.from_state,
+    "conv": Conv.from_state,
+    "transposed_conv": TransposedConv.from_state,
+}
+
+
+def map_from_state(state: State) -> LinearMap:
+    return MAPS[state.settings["type"]](state)
+
+
+def squared_norm(linear: LinearMap, like: Tensor, rounds: int = 500, tolerance: float = 1e-6) -> float:
+    """The largest eigenvalue of map·adjoint, from above, by power iteration on the output side.
+
+    Power iteration approaches from below; the result is enlarged by one percent, far more than what is left
+    when the estimate changes by less than `tolerance`, so 1/L is a safe step. `like` gives device and dtype.
+    """
+    linear = linear.to(like.device, torch.float64)
+    rng = torch.Generator().manual_seed(0)
+    y = torch.randn(1, *linear.out_shape, generator=rng, dtype=torch.float64).to(like.device)
+    value = 0.0
+    for _ in range(rounds):
+        y = y / y.norm().clamp_min(1e-300)
+        y_next = linear.apply(linear.adjoint(y))
+        previous, value = value, float((y * y_next).sum())
+        y = y_next
+        if abs(value - previous) <= tolerance * value:
+            break
+    return 1.01 * value

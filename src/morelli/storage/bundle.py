@@ -1,0 +1,170 @@
+"""Bundles: a State as two files, `manifest.json` and `tensors.safetensors`. Reading executes nothing.
+
+The format is specified in docs/bundle-format.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from morelli._version import __version__
+from morelli.errors import UnreadableBundle
+from morelli.numerics.state import State
+
+FORMAT = 1
+MANIFEST, TENSORS = "manifest.json", "tensors.safetensors"
+MANIFEST_LIMIT = 16 * 2**20
+TENSORS_LIMIT = 8 * 2**30
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """What was read. `digest` is the SHA-256 of the manifest, which holds that of the tensors."""
+
+    kind: str
+    state: State
+    digest: str
+    version: str
+
+
+def write(path: Path, kind: str, state: State, *, overwrite: bool = False) -> str:
+    """Write a bundle and return its digest. Either the whole bundle is at `path` afterwards, or what was there.
+
+    Raises:
+        UnreadableBundle: something is at `path` and is no bundle of this kind, or `overwrite` is off; or the
+            written bundle does not read back.
+    """
+    if path.exists():
+        _refuse_overwriting(path, kind, overwrite)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    blob = save({name: tensor.detach().cpu().contiguous() for name, tensor in state.flatten().items()})
+    manifest = {
+        "format": FORMAT,
+        "kind": kind,
+        "morelli": __version__,
+        "sha256": sha256(blob).hexdigest(),
+        "bytes": len(blob),
+        "content": state.describe(),
+    }
+    text = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        _write_through(staging / TENSORS, blob)
+        _write_through(staging / MANIFEST, text.encode())
+        digest = read(staging, kind).digest
+        os.chmod(staging, 0o755)
+        _move_into_place(staging, path)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return digest
+
+
+def read(path: Path, kind: str | None = None) -> Bundle:
+    """Read and check a bundle: format, kind, digest, sizes, finite numbers.
+
+    Raises:
+        UnreadableBundle: one line that says what is wrong and what to do.
+    """
+    raw = _bytes_of(path / MANIFEST, MANIFEST_LIMIT, path)
+    try:
+        manifest = json.loads(raw, parse_constant=_refuse_constant)
+        found, version = manifest["kind"], str(manifest["morelli"])
+        declared, size, content = manifest["sha256"], manifest["bytes"], manifest["content"]
+        number = manifest["format"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UnreadableBundle(f"{path}: {MANIFEST} is damaged ({_short(error)}). Make the bundle again.") from None
+    if number != FORMAT:
+        raise UnreadableBundle(f"{path} has bundle format {number!r}; this version reads {FORMAT}. Update morelli.")
+    if kind is not None and found != kind:
+        raise UnreadableBundle(f"{path} holds a {found}; expected a {kind}.")
+    blob = _bytes_of(path / TENSORS, TENSORS_LIMIT, path)
+    if len(blob) != size:
+        raise UnreadableBundle(f"{path}: {TENSORS} has {len(blob)} bytes instead of {size}. Copy or make it again.")
+    if sha256(blob).hexdigest() != declared:
+        raise UnreadableBundle(
+            f"{path}: {TENSORS} does not have the digest in {MANIFEST}; it was changed. Do not use it."
+        )
+    try:
+        tensors = load(blob)
+        state = State.rebuild(content, tensors)
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UnreadableBundle(f"{path}: the content is damaged ({_short(error)}). Make the bundle again.") from None
+    _check_finite(path, tensors)
+    return Bundle(found, state, sha256(raw).hexdigest(), version)
+
+
+def _bytes_of(file: Path, limit: int, bundle: Path) -> bytes:
+    if not bundle.is_dir():
+        what = "is a file" if bundle.exists() else "does not exist"
+        raise UnreadableBundle(f"{bundle} {what}; a bundle is a folder with {MANIFEST} and {TENSORS}.")
+    try:
+        if not file.is_file():
+            raise UnreadableBundle(f"{bundle} has no {file.name}; it is no bundle, or an incomplete one.")
+        if file.stat().st_size > limit:
+            raise UnreadableBundle(f"{bundle}: {file.name} has {file.stat().st_size:,} bytes; the limit is {limit:,}.")
+        return file.read_bytes()
+    except OSError as error:
+        raise UnreadableBundle(f"{bundle}: cannot read {file.name}: {error.strerror}.") from None
+
+
+def _check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise UnreadableBundle(f"{path}: tensor '{name}' holds NaN or infinite values. Make the bundle again.")
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:120]
+
+
+def _refuse_overwriting(path: Path, kind: str, overwrite: bool) -> None:
+    try:
+        found = read(path).kind
+    except UnreadableBundle:
+        raise UnreadableBundle(
+            f"{path} exists and is no readable bundle; it is left alone. Choose another name."
+        ) from None
+    if found != kind:
+        raise UnreadableBundle(f"{path} exists and holds a {found}; it is left alone. Choose another name.")
+    if not overwrite:
+        raise UnreadableBundle(f"{path} exists. Choose another name, or overwrite it (`--overwrite`).")
+
+
+def _write_through(file: Path, content: bytes) -> None:
+    with file.open("wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def _move_into_place(staging: Path, path: Path) -> None:
+    """Rename; an earlier bundle is moved aside first and removed only after."""
+    if not path.exists():
+        os.rename(staging, path)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+    os.rename(path, aside / path.name)
+    try:
+        os.rename(staging, path)
+    except OSError:
+        os.rename(aside / path.name, path)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,280 @@
+"""Pictures: bytes -> samples with facts about their coding, and samples -> PNG. Never resized, never repaired."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image, JpegImagePlugin, TiffImagePlugin
+from torch import Tensor
+
+from morelli.errors import MismatchError, MorelliError, OutOfRange, UnreadableSample
+from morelli.features.protocol import SampleSpec
+
+EXPECTED = "expected PNG, JPEG, WebP, BMP or TIFF"
+MAGIC = {
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+}
+GREY_16 = ("I;16", "I;16B", "I;16L")
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", *GREY_16)
+REFUSED = {"CMYK": "CMYK (printing inks)", "I": "32-bit or signed integers", "F": "floating-point numbers"}
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_DECODING = Lock()  # recording warnings swaps process-wide filters, so one picture at a time
+
+
+def decode(data: bytes, spec: SampleSpec, max_pixels: int) -> tuple[Tensor, dict[str, Any]]:
+    """Reads one picture; the format is decided by its first bytes.
+
+    Args:
+        spec: of 1 or 3 channels. A value v of b bits becomes low + v/(2^b-1) * (high-low).
+        max_pixels: checked against the header, before anything is decoded.
+    Returns:
+        float32 [1, *spec.shape] in [spec.low, spec.high], and facts: `format`, `mode` as stored, `bits` per
+        channel, `size` [width, height] when upright, for JPEG `jpeg_tables` (64 steps each, row by row), `notes`.
+    Raises:
+        MismatchError: another width, height or number of channels.
+        UnreadableSample: anything else that is not read. The texts of both start with a verb; the caller puts
+            the file's name in front.
+        OutOfRange: the spec's range is not finite.
+    """
+    channels, height, width = spec.shape
+    _span(spec)
+    if channels not in (1, 3):
+        raise MismatchError(f"is a picture, read with 1 or 3 channels; this model reads {channels}. Give it its own.")
+    kind = format_of(data)
+    notes: list[str] = []
+    with _pillow(kind, max_pixels, notes):
+        image = Image.open(io.BytesIO(data), formats=[kind])
+        _refuse_before_decoding(image, max_pixels)
+        bits = _bits(image, data)
+        _verify(data, kind)
+        facts: dict[str, Any] = {"format": kind, "mode": image.mode, "bits": bits}
+        if isinstance(image, JpegImagePlugin.JpegImageFile):
+            facts["jpeg_tables"] = [list(table) for _, table in sorted(image.quantization.items())]
+        plain = _plain(_upright(image, notes), notes)
+        pixels = np.asarray(plain).astype(np.int32)
+    if plain.size != (width, height):
+        raise MismatchError(
+            f"is {plain.width}x{plain.height}; this model reads {width}x{height}. Pictures are never resized: "
+            "give the file as the generator wrote it."
+        )
+    values = torch.from_numpy(_with_channels(pixels, channels, notes)).unsqueeze(0)
+    samples = _scaled(values, 65535 if plain.mode in GREY_16 else 255, spec)
+    return samples, facts | {"size": [width, height], "notes": notes}
+
+
+def format_of(data: bytes) -> str:
+    """The name of the format that the first bytes promise. Raises UnreadableSample for any other."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    for magic, kind in MAGIC.items():
+        if data.startswith(magic):
+            return kind
+    raise UnreadableSample(f"starts with {data[:8].hex(' ')}, no known format; {EXPECTED}. Convert it to PNG.")
+
+
+def to_eight_bits(samples: Tensor, spec: SampleSpec) -> Tensor:
+    """What an 8-bit file would hold: samples [n, c, h, w] -> uint8 [n, c, h, w], rounded to nearest and clipped.
+
+    Undoes `from_eight_bits` exactly where float32 resolves the spec's range into 256 steps.
+
+    Raises:
+        MismatchError: not floating point, or not [n, *spec.shape] of an image.
+        OutOfRange: a NaN, or the spec's range is not finite.
+    """
+    _check(samples, spec)
+    if not samples.is_floating_point():
+        raise MismatchError(f"samples are {samples.dtype}; expected floating point. Pixels need from_eight_bits.")
+    if samples.isnan().any():
+        raise OutOfRange("samples hold NaN; expected numbers. Look for the step that made them.")
+    steps = (samples.detach().double() - spec.low) / _span(spec) * 255
+    return steps.round().clamp(0, 255).to(torch.uint8)
+
+
+def from_eight_bits(pixels: Tensor, spec: SampleSpec) -> Tensor:
+    """Pixels uint8 [n, c, h, w] -> float32 [n, c, h, w] in [spec.low, spec.high].
+
+    Raises:
+        MismatchError: not uint8, or not [n, *spec.shape] of an image.
+        OutOfRange: the spec's range is not finite.
+    """
+    _check(pixels, spec)
+    if pixels.dtype != torch.uint8:
+        raise MismatchError(f"pixels are {pixels.dtype}; expected uint8. Samples need to_eight_bits.")
+    return _scaled(pixels, 255, spec)
+
+
+def write_image(sample: Tensor, path: Path, spec: SampleSpec) -> None:
+    """Writes one sample [c, h, w] in [spec.low, spec.high] as an 8-bit PNG, whatever the suffix.
+
+    Raises:
+        MismatchError: the sample is not spec.shape, or not of 1 or 3 channels.
+        OutOfRange: a NaN, or the spec's range is not finite.
+        OSError: the path cannot be written.
+    """
+    pixels = to_eight_bits(sample.unsqueeze(0), spec)[0].cpu().numpy()
+    if len(pixels) not in (1, 3):
+        raise MismatchError(f"{path.name} has {len(pixels)} channels; a PNG is written from 1 or 3. Split it first.")
+    drawn = pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
+    Image.fromarray(drawn).save(path, format="PNG")
+
+
+def _check(tensor: Tensor, spec: SampleSpec) -> None:
+    if not spec.is_image:
+        raise MismatchError(f"the spec is {spec.shape}; expected (channels, height, width). Tables have no pixels.")
+    spec.check(tensor)
+
+
+def _span(spec: SampleSpec) -> float:
+    span = spec.high - spec.low
+    if not (math.isfinite(span) and span > 0):
+        raise OutOfRange(f"the range is [{spec.low}, {spec.high}]; pictures need finite low < high. Set both.")
+    return span
+
+
+def _scaled(values: Tensor, top: int, spec: SampleSpec) -> Tensor:
+    exact = values.double() / top * _span(spec) + spec.low
+    return exact.clamp(spec.low, spec.high).float()
+
+
+@contextmanager
+def _pillow(kind: str, max_pixels: int, notes: list[str]) -> Iterator[None]:
+    """The only place where foreign bytes meet Pillow: whatever it raises means that the file is not read."""
+    with _DECODING, warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        try:
+            yield
+        except MorelliError:
+            raise
+        except Image.DecompressionBombError as error:
+            raise UnreadableSample(
+                f"claims more pixels than are ever decoded; the limit is {max_pixels}. Expected one sample; crop it."
+            ) from error
+        except Exception as error:  # Pillow's plugins raise nearly every kind on hostile bytes
+            found = f"{type(error).__name__}: {ascii(str(error))[1:-1][:120]}"
+            raise UnreadableSample(
+                f"starts like {kind} but is damaged or cut short ({found}); expected a complete picture. "
+                "Copy or export it again."
+            ) from error
+    quiet = (w for w in heard if not issubclass(w.category, Image.DecompressionBombWarning))
+    notes.extend(sorted({f"decoder warning: {' '.join(str(w.message).split())}" for w in quiet}))
+
+
+def _refuse_before_decoding(image: Image.Image, max_pixels: int) -> None:
+    pixels = image.width * image.height
+    if isinstance(image, TiffImagePlugin.TiffImageFile):  # a tile may be declared larger than the picture
+        tile = [int(image.tag_v2.get(tag, 0)) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH)]
+        pixels = max(pixels, math.prod(tile))
+    if pixels > max_pixels:
+        raise UnreadableSample(
+            f"claims {image.width}x{image.height} pixels; the limit is {max_pixels}. Crop it or raise max_pixels."
+        )
+    if getattr(image, "is_animated", False):
+        raise UnreadableSample("holds several pictures (animation or pages); expected one. Save each as its own file.")
+    if image.mode not in MODES:
+        raise UnreadableSample(
+            f"stores {REFUSED.get(image.mode, image.mode)}; expected grey or RGB of 8 bits. Export it as RGB PNG."
+        )
+
+
+def _bits(image: Image.Image, data: bytes) -> int:
+    """Bits per channel as stored; a palette's colours have 8. Refuses what Pillow would silently round."""
+    bits = 8
+    if data.startswith(b"\x89PNG"):
+        if data[12:16] != b"IHDR":
+            raise UnreadableSample(
+                "is a PNG that does not begin with its header; expected a sound one. Export it again."
+            )
+        bits = data[24]
+    elif isinstance(image, TiffImagePlugin.TiffImageFile):
+        bits = max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+        inverted = image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
+        if inverted and image.mode in GREY_16:
+            raise UnreadableSample("stores 16-bit grey with white as 0; expected black as 0. Export it as PNG.")
+    elif data.startswith(b"BM") and data[14] != 12 and data[28:30] == b"\x10\0":
+        bits = 5
+    if image.mode in ("P", "PA"):
+        return 8
+    if bits not in (1, 2, 4, 8, 16) or (bits == 16) != (image.mode in GREY_16):
+        raise UnreadableSample(
+            f"stores {image.mode} with {bits} bits per channel; expected 8, or 16 for grey. Export it with 8 bits."
+        )
+    return bits
+
+
+def _verify(data: bytes, kind: str) -> None:
+    """Compares a PNG's checksums; decoding alone would let damaged pixels pass."""
+    with Image.open(io.BytesIO(data), formats=[kind]) as image:
+        image.verify()
+
+
+def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
+    """Decodes, and turns the picture as its EXIF orientation says. Pillow itself turns TIFF while decoding."""
+    turned: Any = 1
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        turned = image.tag_v2.get(ExifTags.Base.Orientation, 1)
+        image.load()
+        upright: Image.Image = image
+    else:
+        image.load()
+        try:
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1)
+        except Exception:  # as in _pillow; the pixels are sound
+            notes.append("EXIF data is damaged; no orientation applied")
+        upright = image.transpose(UPRIGHT[turned]) if turned in UPRIGHT else image
+    if turned in UPRIGHT:
+        notes.append(f"EXIF orientation {turned} applied")
+    if "icc_profile" in image.info:
+        notes.append("colour profile ignored")
+    return upright
+
+
+def _plain(image: Image.Image, notes: list[str]) -> Image.Image:
+    """Without palette and opaque alpha: mode L, RGB or 16-bit grey. Refuses real transparency."""
+    if image.mode in ("P", "PA"):
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+        notes.append("palette expanded")
+    elif image.info.get("transparency") is not None:
+        raise UnreadableSample("declares a transparent colour; expected an opaque picture. Flatten it first.")
+    if image.mode in ("LA", "RGBA"):
+        if image.getchannel("A").getextrema() != (255, 255):
+            raise UnreadableSample("is partly transparent; expected an opaque picture. Flatten it first.")
+        image = image.convert(image.mode[:-1])
+        notes.append("opaque alpha dropped")
+    return image.convert("L") if image.mode == "1" else image
+
+
+def _with_channels(pixels: np.ndarray[Any, Any], channels: int, notes: list[str]) -> np.ndarray[Any, Any]:
+    """[h, w] or [h, w, 3] -> [channels, h, w]."""
+    if pixels.ndim == 2:
+        if channels == 3:
+            notes.append("grey copied to three channels")
+        return np.stack([pixels] * channels)
+    if channels == 3:
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    if (pixels != pixels[..., :1]).any():
+        raise MismatchError("is in colour; this model reads grey. Give the file as the generator wrote it.")
+    notes.append("equal colour channels read as grey")
+    return np.ascontiguousarray(pixels[None, ..., 0])

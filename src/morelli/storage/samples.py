@@ -1,0 +1,239 @@
+"""Files -> samples, within limits and with facts about each file. Pictures and tables are read next door."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from morelli.errors import MismatchError, UnreadableSample
+from morelli.features.protocol import SampleSpec
+from morelli.storage.images import decode, from_eight_bits, to_eight_bits, write_image
+from morelli.storage.tables import parse
+
+__all__ = [
+    "Collection",
+    "Limits",
+    "Reading",
+    "find",
+    "from_eight_bits",
+    "read",
+    "read_all",
+    "to_eight_bits",
+    "write_image",
+]
+
+WILDCARDS = frozenset("*?[")
+SUFFIXES = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".csv": "CSV",
+    ".tsv": "TSV",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a single file may cost. Each is checked before the work it bounds."""
+
+    max_bytes: int = 256 * 2**20
+    max_pixels: int = 64_000_000
+    max_rows: int = 1_000_000
+
+
+LIMITS = Limits()
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """One file, read.
+
+    Attributes:
+        samples: float32 [n, *spec.shape]; a picture lies in [spec.low, spec.high], n = 1.
+        facts: what JSON can hold: `sha256` of the file, `format`, `mode`, `size` [width, height] (of a table
+            [columns, rows]), `notes` on what was converted; see `images.decode` and `tables.parse` for the rest.
+    """
+
+    samples: Tensor
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Collection:
+    """Many files, read: samples [n, *spec.shape], the facts of each file read, (path, reason) of each refused."""
+
+    samples: Tensor
+    facts: list[dict[str, Any]]
+    refused: list[tuple[Path, str]]
+
+
+def find(source: str | Path | Sequence[str | Path]) -> list[Path]:
+    """The files that a file name, a folder, a glob pattern, or a sequence of those stands for.
+
+    Folders are searched to the bottom, in sorted order, without hidden files and folders, and without entering
+    linked folders. A sequence keeps its order; what was found before is not repeated. No file is opened.
+
+    Raises:
+        UnreadableSample: one of them stands for no file.
+    """
+    if isinstance(source, (str, Path)):
+        source = [source]
+    if not source:
+        raise UnreadableSample("no files were named; expected a file, a folder or a pattern. Name at least one.")
+    found: dict[str, Path] = {}
+    for one in source:
+        for path in _expand(one):
+            found.setdefault(os.path.abspath(path), path)
+    return list(found.values())
+
+
+def read(path: Path, spec: SampleSpec, limits: Limits = LIMITS) -> Reading:
+    """Reads one file: one sample from a picture, many from a table.
+
+    Raises:
+        MismatchError: it is sound, but of another size, channel count or column count than `spec`.
+        UnreadableSample: everything else that is wrong with the file.
+        OutOfRange: an image spec whose range is not finite.
+    """
+    try:
+        if len(spec.shape) not in (1, 3):
+            raise MismatchError(f"is a picture or a table, but samples are {spec.shape}; expected 1 or 3 dimensions.")
+        data = _bytes(path, limits.max_bytes)
+        if spec.is_image:
+            samples, facts = decode(data, spec, limits.max_pixels)
+        else:
+            samples, facts = parse(data, spec, limits.max_rows)
+    except (MismatchError, UnreadableSample) as error:
+        raise type(error)(f"{_shown(path.name or path)} {error}") from error
+    promised = SUFFIXES.get(path.suffix.lower(), facts["format"])
+    if promised != facts["format"]:
+        facts["notes"].append(f"suffix {path.suffix} does not match format {facts['format']}")
+    return Reading(samples, {"sha256": sha256(data).hexdigest()} | facts)
+
+
+def read_all(
+    paths: Iterable[Path],
+    spec: SampleSpec,
+    limits: Limits = LIMITS,
+    progress: Callable[[int], None] | None = None,
+) -> Collection:
+    """Reads many files in order; one bad file never stops the others.
+
+    Args:
+        progress: called with 1 after each file, read or refused.
+    Raises:
+        UnreadableSample: not one file was readable.
+    """
+    readings: list[Reading] = []
+    refused: list[tuple[Path, str]] = []
+    for path in paths:
+        try:
+            readings.append(read(path, spec, limits))
+        except (MismatchError, UnreadableSample) as error:
+            refused.append((path, str(error)))
+        if progress is not None:
+            progress(1)
+    if not readings and not refused:
+        raise UnreadableSample("no files were given; expected at least one. Name a file, a folder or a pattern.")
+    if not readings:
+        raise UnreadableSample(f"none of {len(refused)} files could be read. The first: {refused[0][1]}")
+    samples = torch.cat([reading.samples for reading in readings])
+    return Collection(samples, [reading.facts for reading in readings], refused)
+
+
+def _expand(source: str | Path) -> list[Path]:
+    path = Path(source)
+    if os.path.isdir(source):
+        if files := _inside(path):
+            return files
+        raise UnreadableSample(
+            f"folder {_shown(source)} holds no files (hidden ones are skipped); expected samples. Name another."
+        )
+    if os.path.lexists(source):
+        return [path]
+    if not WILDCARDS.isdisjoint(str(source)):
+        if files := _matching(path):
+            return files
+        raise UnreadableSample(f"pattern {_shown(source)} matches no file; expected samples. Check where you run it.")
+    raise UnreadableSample(f"{_shown(source)} does not exist; expected a file, a folder or a pattern. Check the path.")
+
+
+def _inside(folder: Path) -> list[Path]:
+    files: list[Path] = []
+    for place, folders, names in os.walk(folder, onerror=_cannot_list):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += [Path(place, name) for name in names if not name.startswith(".")]
+    return sorted(path for path in files if os.path.isfile(path))
+
+
+def _matching(pattern: Path) -> list[Path]:
+    fixed = next(at for at, part in enumerate(pattern.parts) if not WILDCARDS.isdisjoint(part))
+    root, rest = Path(*pattern.parts[:fixed]), Path(*pattern.parts[fixed:])
+    shows_hidden = any(part.startswith(".") for part in rest.parts)
+    try:
+        matches = sorted(set(root.glob(str(rest))))
+    except (OSError, ValueError) as error:
+        raise UnreadableSample(
+            f"pattern {_shown(pattern)} is not usable ({_shown(error)}); expected one like folder/*.png. Correct it."
+        ) from error
+    if not shows_hidden:
+        matches = [p for p in matches if not any(part.startswith(".") for part in p.relative_to(root).parts)]
+    return [file for match in matches for file in (_inside(match) if match.is_dir() else [match])]
+
+
+def _cannot_list(error: OSError) -> None:
+    raise UnreadableSample(
+        f"folder {_shown(error.filename)} cannot be listed ({error.strerror}); expected to read it. Check its rights."
+    ) from error
+
+
+def _bytes(path: Path, max_bytes: int) -> bytes:
+    """All bytes of a regular file; never waits for a pipe or a device, never takes more than `max_bytes`."""
+    try:
+        _refuse_unless_regular(os.stat(path), max_bytes)
+        with open(path, "rb", opener=_without_waiting) as file:
+            _refuse_unless_regular(os.fstat(file.fileno()), max_bytes)
+            data = file.read(max_bytes + 1)
+    except FileNotFoundError as error:
+        raise UnreadableSample("does not exist; expected a file. Check the path, or whether it was moved.") from error
+    except PermissionError as error:
+        raise UnreadableSample("may not be read; expected a readable file. Check its access rights.") from error
+    except (OSError, ValueError) as error:
+        raise UnreadableSample(f"cannot be opened ({_shown(error)}); expected a file. Check the path.") from error
+    if len(data) > max_bytes:
+        raise UnreadableSample(f"has more than {max_bytes} bytes, the limit. Give a smaller file or raise max_bytes.")
+    if not data:
+        raise UnreadableSample("is empty; expected a picture or a table. Copy or export it again.")
+    return data
+
+
+def _refuse_unless_regular(found: os.stat_result, max_bytes: int) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise UnreadableSample("is a folder; expected one file. Name a file in it, or search the folder first.")
+    if not stat.S_ISREG(found.st_mode):
+        raise UnreadableSample("is a pipe, socket or device; expected a regular file. Save the sample to a file.")
+    if found.st_size > max_bytes:
+        raise UnreadableSample(
+            f"has {found.st_size} bytes; the limit is {max_bytes}. Give a smaller file or raise max_bytes."
+        )
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _shown(text: object) -> str:
+    """On one line and without control characters, whatever a file is called."""
+    return str(text) if str(text).isprintable() else ascii(str(text))
