@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from morelli.app.bundles import load_attributor
 from morelli.app.training import Stage, silent
@@ -19,6 +18,10 @@ from morelli.storage.journal import Journal
 from morelli.storage.samples import Reading, find, read
 
 BATCH = 64
+
+REFUSED = "refused"
+COLUMNS = ("file", "row", "outcome", "score", "p_value", "reason", "notes", "facts")
+Result = JudgedFile | RefusedFile
 
 
 def attribute(
@@ -47,18 +50,34 @@ def attribute(
     attributor, about = _open(attributor)
     paths = find(source)
     progress = stage("judging", len(paths))
+    results: list[Result] = []
     if csv is None:
-        results = _judge_files(paths, attributor, device)
-        return _report(about, [_counted(result, progress) for result in results])
-    with Journal(Path(csv), about["digest"]) as journal:
-        before = [result for result in journal.results() if result.file in {str(path) for path in paths}]
-        done = {result.file for result in before}
+        for of_file in _judge_files(paths, attributor, device):
+            results += of_file
+            progress(1)
+        return _report(about, results)
+    names = {str(path) for path in paths}
+    with Journal(Path(csv), about["digest"], COLUMNS) as journal:
+        results += [_result(record) for record in journal.records if record["file"] in names]
+        done = {result.file for result in results}
         progress(len(done))
-        fresh = []
-        for result in _judge_files([path for path in paths if str(path) not in done], attributor, device):
-            journal.append(result)
-            fresh.append(_counted(result, progress))
-    return _report(about, before + fresh)
+        for of_file in _judge_files([path for path in paths if str(path) not in done], attributor, device):
+            journal.append([_record(result) for result in of_file])
+            results += of_file
+            progress(1)
+    return _report(about, results)
+
+
+def _record(result: Result) -> dict[str, Any]:
+    if isinstance(result, JudgedFile):
+        return result.to_dict()
+    return dict.fromkeys(COLUMNS) | {"outcome": REFUSED} | result.to_dict()
+
+
+def _result(record: Mapping[str, Any]) -> Result:
+    if record["outcome"] == REFUSED:
+        return RefusedFile(record["file"], record["reason"])
+    return JudgedFile.from_dict(record)
 
 
 def _open(attributor: str | Path | Attributor) -> tuple[Attributor, dict[str, Any]]:
@@ -78,29 +97,25 @@ def _open(attributor: str | Path | Attributor) -> tuple[Attributor, dict[str, An
     return attributor, about
 
 
-def _report(about: dict[str, Any], results: list[JudgedFile | RefusedFile]) -> Report:
+def _report(about: dict[str, Any], results: list[Result]) -> Report:
     judged = tuple(result for result in results if isinstance(result, JudgedFile))
     return Report(about, judged, tuple(result for result in results if isinstance(result, RefusedFile)))
 
 
-def _counted(result: JudgedFile | RefusedFile, progress: Any) -> JudgedFile | RefusedFile:
-    if isinstance(result, RefusedFile) or not result.row:
-        progress(1)
-    return result
-
-
-def _judge_files(paths: Iterable[Path], attributor: Attributor, device: str) -> Iterator[JudgedFile | RefusedFile]:
-    """In the order of `paths`; at most BATCH images are in memory, or one table."""
-    waiting: list[tuple[Path, Reading | JudgedFile | RefusedFile]] = []
+def _judge_files(paths: Iterable[Path], attributor: Attributor, device: str) -> Iterator[list[Result]]:
+    """The results of each file, in the order of `paths`. At most BATCH images are in memory, or one table."""
+    waiting: list[Reading | Result] = []
+    samples = 0
     for path in paths:
-        waiting.append((path, _read(path, attributor.extractor.spec)))
-        if len(waiting) == BATCH or (isinstance(waiting[-1][1], Reading) and len(waiting[-1][1].samples) > 1):
+        waiting.append(_read(path, attributor.extractor.spec))
+        samples += len(waiting[-1].samples) if isinstance(waiting[-1], Reading) else 0
+        if samples >= BATCH:
             yield from _judge_batch(waiting, attributor, device)
-            waiting = []
+            waiting, samples = [], 0
     yield from _judge_batch(waiting, attributor, device)
 
 
-def _read(path: Path, spec: SampleSpec) -> Reading | JudgedFile | RefusedFile:
+def _read(path: Path, spec: SampleSpec) -> Reading | Result:
     try:
         return read(path, spec)
     except MismatchError as error:  # a sound file of another size: nothing can be said
@@ -109,15 +124,14 @@ def _read(path: Path, spec: SampleSpec) -> Reading | JudgedFile | RefusedFile:
         return RefusedFile(str(path), str(error))
 
 
-def _judge_batch(
-    batch: list[tuple[Path, Reading | JudgedFile | RefusedFile]], attributor: Attributor, device: str
-) -> Iterator[JudgedFile | RefusedFile]:
-    stacked: list[Tensor] = [result.samples for _, result in batch if isinstance(result, Reading)]
+def _judge_batch(batch: list[Reading | Result], attributor: Attributor, device: str) -> Iterator[list[Result]]:
+    stacked = [result.samples for result in batch if isinstance(result, Reading)]
     verdicts = iter(attributor.judge(torch.cat(stacked).to(device)) if stacked else [])
-    for path, result in batch:
-        if not isinstance(result, Reading):
-            yield result
-            continue
-        is_image = attributor.extractor.spec.is_image
-        for row in range(len(result.samples)):
-            yield JudgedFile(str(path), next(verdicts), result.facts, None if is_image else row)
+    is_image = attributor.extractor.spec.is_image
+    for result in batch:
+        if isinstance(result, Reading):
+            rows = range(len(result.samples))
+            named = [(next(verdicts), None if is_image else row) for row in rows]
+            yield [JudgedFile(result.file, verdict, result.facts, row) for verdict, row in named]
+        else:
+            yield [result]

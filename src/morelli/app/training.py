@@ -17,8 +17,10 @@ from morelli._version import __version__
 from morelli.app.bundles import load_head, save
 from morelli.attribution.attributor import Attributor, fit_attributor
 from morelli.attribution.kinds import METHODS, RECIPES
+from morelli.detectors.deep_sad import DeepSadRecipe
 from morelli.detectors.protocol import DetectorRecipe
 from morelli.errors import MismatchError, MorelliError, TooFewSamples, UnreadableBundle
+from morelli.features.inversion import Inversion
 from morelli.features.protocol import Extractor, Features, SampleSpec
 from morelli.numerics.head import Head
 from morelli.storage.samples import find, read_all
@@ -53,6 +55,7 @@ def train(
     seed: int = 0,
     weight: float | None = None,
     epochs: int | None = None,
+    bf16: bool = False,
     device: str = "cpu",
     overwrite: bool = False,
     stage: Stage = silent,
@@ -71,7 +74,8 @@ def train(
         held_out: how many own samples to hold out; by default a quarter, and enough for `rate`.
         seed: of the split and the detector.
         weight: α of the lasso, in place of 5e-4.
-        epochs: of Deep SAD, in place of the paper's.
+        epochs: of Deep SAD, in place of the paper's; its drops in learning rate move along.
+        bf16: train Deep SAD in bfloat16, faster on hardware that has it.
         device: where to compute, for example "cuda".
         overwrite: replace an attributor at `out`.
         stage: told about each long part of the work, for a progress bar.
@@ -82,7 +86,7 @@ def train(
         raise UnreadableBundle(f"{out} exists. Choose another name, or overwrite it (`--overwrite`).")
     head = load_head(head) if isinstance(head, str | Path) else head
     extractor = build_extractor(head, method, weight)
-    recipe = build_recipe(extractor.spec, method, detector, epochs)
+    recipe = build_recipe(extractor.spec, method, detector, epochs, bf16)
     mine = _gather(own, extractor.spec, "reading own samples", stage)
     theirs = None if other is None else _gather(other, extractor.spec, "reading other samples", stage)
     kept = _held_out_count(len(mine.values), rate, held_out)
@@ -128,13 +132,13 @@ def build_extractor(head: Head, method: str, weight: float | None = None) -> Ext
     extractor = METHODS[method].extractor(head)
     if weight is None:
         return extractor
-    if not hasattr(extractor, "weight"):
+    if not isinstance(extractor, Inversion):
         raise MorelliError(f"a lasso weight was given, but method '{method}' inverts nothing. Leave it out.")
-    return replace(extractor, weight=weight)  # type: ignore[type-var]
+    return replace(extractor, weight=weight)
 
 
 def build_recipe(
-    spec: SampleSpec, method: str, detector: str | None = None, epochs: int | None = None
+    spec: SampleSpec, method: str, detector: str | None = None, epochs: int | None = None, bf16: bool = False
 ) -> DetectorRecipe:
     """The method's detector recipe, or the named one. Raises MorelliError for an unknown name."""
     if detector is not None and detector not in RECIPES:
@@ -142,12 +146,14 @@ def build_recipe(
     recipe = METHODS[method].recipe(spec)
     if detector is not None and detector != recipe.settings()["type"]:
         recipe = RECIPES[detector]()
-    if epochs is None:
-        return recipe
-    if not hasattr(recipe, "epochs"):
+    if isinstance(recipe, DeepSadRecipe):
+        if epochs is not None:
+            drops = tuple(round(drop * epochs / recipe.epochs) for drop in recipe.drops)
+            recipe = replace(recipe, epochs=epochs, drops=drops)
+        return replace(recipe, bf16=bf16)
+    if epochs is not None:
         raise MorelliError(f"a number of epochs was given, but detector '{detector}' has none. Leave it out.")
-    drops = tuple(round(drop * epochs / recipe.epochs) for drop in recipe.drops)  # type: ignore[attr-defined]
-    return replace(recipe, epochs=epochs, drops=drops)  # type: ignore[type-var]
+    return recipe
 
 
 def _gather(source: Source, spec: SampleSpec, what: str, stage: Stage) -> _Samples:

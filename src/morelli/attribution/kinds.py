@@ -53,6 +53,8 @@ def _raw(head: Head) -> Extractor:
 
 def _log_dct(head: Head) -> Extractor:
     spec = Inversion(head).spec
+    if not spec.is_image:
+        return LogDct(spec)  # which refuses it
     return LogDct(spec, crop=min(128 if min(spec.shape[1:]) >= 128 else 32, *spec.shape[1:]))
 
 

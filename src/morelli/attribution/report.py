@@ -59,6 +59,12 @@ class JudgedFile:
     def to_dict(self) -> dict[str, Any]:
         return {"file": self.file, "row": self.row} | self.verdict.to_dict() | {"facts": dict(self.facts)}
 
+    @staticmethod
+    def from_dict(record: Mapping[str, Any]) -> JudgedFile:
+        scores = record["score"], record["p_value"]
+        verdict = Verdict(Outcome(record["outcome"]), *scores, record["reason"], record["notes"])
+        return JudgedFile(record["file"], verdict, record["facts"], record["row"])
+
 
 @dataclass(frozen=True)
 class RefusedFile:

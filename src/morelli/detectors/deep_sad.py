@@ -78,7 +78,8 @@ class DeepSadRecipe:
     bf16: bool = False
 
     def steps(self, own: int, other: int) -> int:
-        return self.epochs * max(1, (own + other) // self.batch)
+        whole, rest = divmod(own + other, self.batch)
+        return self.epochs * max(1, whole + (rest > 1))  # a last batch of one is left out, see `_train`
 
     def settings(self) -> dict[str, Any]:
         return {"type": "deep_sad"} | asdict(self)

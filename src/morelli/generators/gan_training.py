@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 
-from morelli.errors import MismatchError
+from morelli.errors import MismatchError, MorelliError
 from morelli.generators.small_gans import FAMILIES, LATENT, SIZE, build_generator, initialise
 from morelli.numerics.state import State
 
@@ -43,6 +43,7 @@ class GanTraining:
         data: [n, channels, 64, 64] in [−1, 1], on the device to train on.
     Raises:
         MismatchError: another sample size, or fewer samples than a batch.
+        MorelliError: an unknown family.
     """
 
     def __init__(self, settings: GanSettings, data: Tensor) -> None:
@@ -50,6 +51,8 @@ class GanTraining:
             raise MismatchError(f"training images are {tuple(data.shape[1:])}; these GANs make {SIZE}×{SIZE} images.")
         if len(data) < settings.batch:
             raise MismatchError(f"{len(data)} images are fewer than one batch of {settings.batch}.")
+        if settings.family not in FAMILIES:
+            raise MorelliError(f"there is no GAN family '{settings.family}'; there are {', '.join(FAMILIES)}.")
         self.settings = settings
         self.family = FAMILIES[settings.family]
         self.data = data

@@ -66,11 +66,13 @@ class TorchGenerator:
         shapes = f"{self._map.in_shape} → {self._map.out_shape}"
         return f"last linear layer: {self._call.describe()}, {shapes}; activation: {self.activation}"
 
-    def head(self, n: int = 10_000, seed: int = 0) -> Head:
+    def head(self, n: int = 10_000, seed: int = 0, progress: Callable[[int], None] | None = None) -> Head:
         """The head, with the mean of n activations as anchor (float32, on the CPU)."""
         total, count = torch.zeros((), dtype=torch.float64), 0
         for activations, _ in self._batches(n, seed):
             total, count = total + activations.double().sum(0).cpu(), count + len(activations)
+            if progress:
+                progress(len(activations))
         bias = self._bias.float().cpu().clone()
         anchor = (total / count).float()
         return Head(self._map.to("cpu", torch.float32), bias, self.activation, anchor)
@@ -88,7 +90,7 @@ class TorchGenerator:
         digest = hashlib.sha256()
         for name, tensor in sorted(self.module.state_dict().items()):
             digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
     def _batches(self, n: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:

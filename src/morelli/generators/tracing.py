@@ -100,7 +100,8 @@ class _Recorder(TorchFunctionMode):
             kind, names = LINEAR_OPERATIONS[func]
             given = dict(zip(names, args, strict=False)) | (kwargs or {})
             tensors = given.pop("input"), given.pop("weight"), given.pop("bias", None)
-            self.calls.append(Call(kind, self.layers[-1], *tensors, given, output))
+            # a copy: what follows may change the output in place, as nn.Hardtanh(inplace=True) does
+            self.calls.append(Call(kind, self.layers[-1], *tensors, given, output.clone()))
         return output
 
 

@@ -101,13 +101,13 @@ class Geometry:
     def transpose(self, x: Tensor, weight: Tensor, sizes: tuple[int, ...]) -> Tensor:
         """A transposed convolution whose output has exactly these sizes."""
         kernel = tuple(weight.shape[2:])
-        if x.ndim == 4 and self.groups == 1 and weight.shape[1] <= FEW:
+        extra = self.excess(tuple(x.shape[2:]), sizes, kernel)
+        within = all(e < s for e, s in zip(extra, self.stride, strict=True))  # else fold expects more positions
+        if within and x.ndim == 4 and self.groups == 1 and weight.shape[1] <= FEW:
             columns = weight.flatten(1).T @ x.flatten(2)
             return functional.fold(columns, sizes, kernel, self.dilation, self.padding, self.stride)
-        extra = self.excess(tuple(x.shape[2:]), sizes, kernel)
         run = functional.conv_transpose1d if x.ndim == 3 else functional.conv_transpose2d
-        plain = tuple(min(e, max(s, d) - 1) for e, s, d in zip(extra, self.stride, self.dilation, strict=True))
-        return run(x, weight, None, self.stride, self.padding, plain, self.groups, self.dilation)
+        return run(x, weight, None, self.stride, self.padding, extra, self.groups, self.dilation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +125,8 @@ class Conv:
                 f"a convolution with weight {tuple(self.weight.shape)} in {self.geometry.groups} group(s) reads "
                 f"{expected} channels of {self.weight.ndim - 2} axes; it was given {self.in_shape}."
             )
+        if min(self.out_shape) < 1:
+            raise MismatchError(f"an input of {self.in_shape} is too small for a kernel of {tuple(self.weight.shape)}.")
 
     @property
     def out_shape(self) -> tuple[int, ...]:
@@ -160,12 +162,19 @@ class TransposedConv:
 
     def __post_init__(self) -> None:
         channels = (self.weight.shape[0], self.weight.shape[1] * self.geometry.groups)
-        extra = self.geometry.excess(self.in_shape[1:], self.out_shape[1:], tuple(self.weight.shape[2:]))
-        if (self.in_shape[0], self.out_shape[0]) != channels or min(extra) < 0:
+        if (self.in_shape[0], self.out_shape[0]) != channels or not self._reaches():
             raise MismatchError(
                 f"a transposed convolution with weight {tuple(self.weight.shape)} does not map {self.in_shape} "
                 f"to {self.out_shape}."
             )
+
+    def _reaches(self) -> bool:
+        """Whether some output padding, as torch allows it, leads from in_shape to out_shape."""
+        geometry = self.geometry
+        if not len(self.in_shape) == len(self.out_shape) == self.weight.ndim - 1:
+            return False
+        extra = geometry.excess(self.in_shape[1:], self.out_shape[1:], tuple(self.weight.shape[2:]))
+        return all(0 <= e < max(s, d) for e, s, d in zip(extra, geometry.stride, geometry.dilation, strict=True))
 
     def apply(self, z: Tensor) -> Tensor:
         return self.geometry.transpose(z, self.weight, self.out_shape[1:])

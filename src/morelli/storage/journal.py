@@ -1,46 +1,46 @@
-"""A CSV of verdicts that is written line by line, so that an interrupted run can go on."""
+"""A CSV of results that grows file by file, so that an interrupted run can go on where it stopped."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from morelli.attribution.report import JudgedFile, Outcome, RefusedFile, Verdict
 from morelli.errors import UnreadableBundle
 
-COLUMNS = ("file", "row", "outcome", "score", "p_value", "reason", "notes", "facts", "attributor", "end")
-REFUSED = "refused"
-END = "."  # the last cell of a line that was written to its end
+MORE, END = "+", "."  # the last cell: more records of the same file follow, or this was the last
 
 
 class Journal:
-    """Results of one attributor. Opening reads what is there and drops what was cut off: half a line, or a table
-    whose rows stop early.
+    """Records of many files. Each cell is a JSON value, or plain text. Everything of a file is appended at once;
+    what an interruption cut short is dropped when the journal is opened again.
 
+    Args:
+        path: the CSV file, which need not exist.
+        owner: digest of what the records rest on; every line carries it.
+        columns: names of the values of a record.
     Raises:
-        UnreadableBundle: the file holds something else, or results of another attributor.
+        UnreadableBundle: the file holds something else, or records of another owner. It is left alone.
     """
 
-    def __init__(self, path: Path, attributor: str) -> None:
-        self.path, self.attributor = path, attributor
-        self._results: list[JudgedFile | RefusedFile] = []
-        self._open_table: str | None = None
+    def __init__(self, path: Path, owner: str, columns: Sequence[str]) -> None:
+        self.path, self.owner, self.columns = path, owner, tuple(columns)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            self._read()
-        self._file: TextIO = self._rewrite()
+        whole = self._read() if path.exists() else []
+        self.records = [dict(zip(self.columns, map(_value, line), strict=False)) for line in whole]
+        self._file = self._rewritten(whole)
 
-    def results(self) -> list[JudgedFile | RefusedFile]:
-        """What earlier runs found."""
-        return list(self._results)
-
-    def append(self, result: JudgedFile | RefusedFile) -> None:
-        """Write one line, through to the operating system."""
-        csv.writer(self._file).writerow(self._cells(result))
+    def append(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Write all records of one file, through to the operating system."""
+        lines = [[_cell(record[name]) for name in self.columns] for record in records]
+        writer = csv.writer(self._file)
+        for line in lines[:-1]:
+            writer.writerow([*line, self.owner, MORE])
+        writer.writerow([*lines[-1], self.owner, END])
         self._file.flush()
 
     def __enter__(self) -> Journal:
@@ -52,52 +52,49 @@ class Journal:
         os.fsync(self._file.fileno())
         self._file.close()
 
-    def _read(self) -> None:
-        with self.path.open(newline="", encoding="utf-8", errors="replace") as file:
-            rows = list(csv.reader(file.read().replace("\0", "").splitlines(keepends=True)))
-        if not rows:
-            return
-        if tuple(rows[0]) != COLUMNS:
-            raise UnreadableBundle(
-                f"{self.path} is not a list of verdicts of this version; it is left alone. Name another."
-            )
-        whole = [row for row in rows[1:] if len(row) == len(COLUMNS) and row[-1] == END]
-        if any(row[-2] != self.attributor for row in whole):
-            raise UnreadableBundle(f"{self.path} holds verdicts of another attributor; it is left alone. Name another.")
-        results = [self._parsed(row) for row in whole]
-        last = results[-1] if results else None
-        if isinstance(last, JudgedFile) and last.row is not None and last.row + 1 < last.facts["size"][1]:
-            results = [result for result in results if result.file != last.file]  # its table is incomplete
-        self._results = results
+    @property
+    def _header(self) -> list[str]:
+        return [*self.columns, "attributor", "end"]
 
-    def _rewrite(self) -> TextIO:
-        """Start the file with what was whole. A copy takes its place, so nothing is lost on the way."""
+    def _read(self) -> list[list[str]]:
+        with self.path.open(newline="", encoding="utf-8", errors="replace") as file:
+            lines = list(csv.reader(file.read().replace("\0", "").splitlines(keepends=True)))
+        if lines and lines[0] != self._header:
+            raise UnreadableBundle(
+                f"{self.path} is no list of verdicts of this version; it is left alone. Name another."
+            )
+        whole: list[list[str]] = []
+        waiting: list[list[str]] = []
+        for line in lines[1:]:
+            if len(line) != len(self._header) or line[-1] not in (MORE, END):
+                break
+            if line[-2] != self.owner:
+                raise UnreadableBundle(f"{self.path} holds verdicts of another attributor; it is left alone.")
+            waiting.append(line)
+            if line[-1] == END:
+                whole += waiting
+                waiting = []
+        return whole
+
+    def _rewritten(self, whole: list[list[str]]) -> TextIO:
+        """Start with what was whole. A copy takes the file's place, so nothing is lost on the way."""
         copy = self.path.with_name(f".{self.path.name}.partial")
         with copy.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(COLUMNS)
-            writer.writerows(self._cells(result) for result in self._results)
+            csv.writer(file).writerows([self._header, *whole])
             file.flush()
             os.fsync(file.fileno())
         os.replace(copy, self.path)
         return self.path.open("a", newline="", encoding="utf-8")
 
-    def _cells(self, result: JudgedFile | RefusedFile) -> list[Any]:
-        if isinstance(result, RefusedFile):
-            cells: list[Any] = [result.file, "", REFUSED, "", "", result.reason, "{}", "{}"]
-        else:
-            verdict, row = result.verdict, "" if result.row is None else result.row
-            score = "" if verdict.score is None else repr(verdict.score)
-            p = "" if verdict.p_value is None else repr(verdict.p_value)
-            notes, facts = (json.dumps(dict(x), sort_keys=True) for x in (verdict.notes, result.facts))
-            cells = [result.file, row, verdict.outcome.value, score, p, verdict.reason, notes, facts]
-        return [*cells, self.attributor, END]
 
-    @staticmethod
-    def _parsed(cells: list[str]) -> JudgedFile | RefusedFile:
-        file, row, outcome, score, p, reason, notes, facts, *_ = cells
-        if outcome == REFUSED:
-            return RefusedFile(file, reason)
-        numbers = (float(score) if score else None, float(p) if p else None)
-        verdict = Verdict(Outcome(outcome), *numbers, reason, json.loads(notes))
-        return JudgedFile(file, verdict, json.loads(facts), int(row) if row else None)
+def _cell(value: Any) -> str:
+    plain = isinstance(value, str) and _value(value) == value
+    return value if plain else json.dumps(value, sort_keys=True)
+
+
+def _value(cell: str) -> Any:
+    """The inverse of `_cell`: JSON where it is JSON, else text."""
+    try:
+        return json.loads(cell) if cell[:1] in '{["n-0123456789' else cell
+    except ValueError:
+        return cell

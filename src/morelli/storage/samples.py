@@ -61,11 +61,13 @@ class Reading:
     """One file, read.
 
     Attributes:
+        file: its path as given.
         samples: float32 [n, *spec.shape]; a picture lies in [spec.low, spec.high], n = 1.
         facts: what JSON can hold: `sha256` of the file, `format`, `mode`, `size` [width, height] (of a table
             [columns, rows]), `notes` on what was converted; see `images.decode` and `tables.parse` for the rest.
     """
 
+    file: str
     samples: Tensor
     facts: dict[str, Any]
 
@@ -120,7 +122,7 @@ def read(path: Path, spec: SampleSpec, limits: Limits = LIMITS) -> Reading:
     promised = SUFFIXES.get(path.suffix.lower(), facts["format"])
     if promised != facts["format"]:
         facts["notes"].append(f"suffix {path.suffix} does not match format {facts['format']}")
-    return Reading(samples, {"sha256": sha256(data).hexdigest()} | facts)
+    return Reading(str(path), samples, {"sha256": sha256(data).hexdigest()} | facts)
 
 
 def read_all(

@@ -1,0 +1,75 @@
+"""From a module to a head bundle: the one place where a user's code runs."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+
+from torch import nn
+
+from morelli.app.bundles import save
+from morelli.app.training import Stage, silent
+from morelli.errors import MorelliError, UnreadableBundle
+from morelli.generators.torch_module import TorchGenerator
+
+
+def head_from_factory(
+    factory: str,
+    out: str | Path,
+    *,
+    latent: str = "",
+    draws: int = 10_000,
+    layer: str | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    overwrite: bool = False,
+    stage: Stage = silent,
+) -> str:
+    """Call `package.module:function`, find the head of what it returns, write it, and say what was found.
+
+    Args:
+        factory: returns a torch module, or a `TorchGenerator` where latents are not N(0, I).
+        latent: shape of one latent, "100x1x1"; not needed for a `TorchGenerator`.
+        draws: latents over which the anchor, the mean activation, is taken.
+    Raises:
+        MorelliError: the factory cannot be imported, called or used.
+        HeadNotFound: see `TorchGenerator`.
+    """
+    if Path(out).exists() and not overwrite:
+        raise UnreadableBundle(f"{out} exists. Choose another name, or overwrite it (`--overwrite`).")
+    made = _call(factory)
+    if isinstance(made, nn.Module):
+        made = TorchGenerator(made.to(device), _shape(latent), layer=layer, announce=lambda line: None)
+    if not isinstance(made, TorchGenerator):
+        raise MorelliError(f"{factory} returned a {type(made).__name__}; expected a torch module or a TorchGenerator.")
+    save(made.head(draws, seed, stage("activations", draws)), out, overwrite=overwrite)
+    return made.found
+
+
+def _call(factory: str) -> object:
+    module, _, function = factory.partition(":")
+    if not module or not function:
+        raise MorelliError(f"'{factory}' is no factory; expected package.module:function, for example mypkg.gan:load.")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        return getattr(importlib.import_module(module), function)()
+    except MorelliError:
+        raise
+    except Exception as error:  # it is the user's code: whatever it raises becomes one line
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise MorelliError(f"{factory} could not be run ({reason}). Try it in Python first.") from error
+
+
+def _shape(latent: str) -> tuple[int, ...]:
+    try:
+        shape = tuple(int(size) for size in latent.lower().split("x"))
+    except ValueError:
+        shape = ()
+    if not shape or min(shape) < 1:
+        raise MorelliError(
+            f"the latent shape is '{latent}'; expected numbers joined by x, for example --latent 100x1x1."
+        )
+    return shape

@@ -1,0 +1,261 @@
+"""morelli: one command per use case. A command parses, calls and renders; torch is imported only when it runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from morelli._version import __version__
+from morelli.cli import render
+from morelli.cli.progress import bars, errors
+from morelli.errors import MorelliError
+
+SOME_REFUSED = 3
+
+app = typer.Typer(
+    name="morelli",
+    help="Tells which generative model made a sample, and says how sure it is.\n\n"
+    "Exit codes: 0 done; 2 not done, one line says why; 3 done, but some files were refused.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Method(StrEnum):
+    flipad = "flipad"
+    rawpad = "rawpad"
+    dctpad = "dctpad"
+
+
+class DetectorName(StrEnum):
+    deep_sad = "deep_sad"
+    lda = "lda"
+    mahalanobis = "mahalanobis"
+
+
+class Family(StrEnum):
+    dcgan = "dcgan"
+    wgan_gp = "wgan-gp"
+    lsgan = "lsgan"
+    ebgan = "ebgan"
+
+
+Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu or cuda.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is at the output path.")]
+Seed = Annotated[int, typer.Option(help="Of every random choice.")]
+Bf16 = Annotated[bool, typer.Option("--bf16", help="Train in bfloat16: faster on hardware that has it.")]
+
+
+def main() -> None:
+    """The entry point. Errors raised on purpose become one line and exit code 2."""
+    try:
+        app()
+    except MorelliError as error:
+        errors.print(f"error: {error}", markup=False, soft_wrap=True)
+        sys.exit(2)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"morelli {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
+
+
+@app.command()
+def head(
+    factory: Annotated[str, typer.Argument(help="package.module:function that returns your torch module. It is run.")],
+    out: Annotated[Path, typer.Option(help="Where to write the head.")],
+    latent: Annotated[str, typer.Option(help="Shape of one latent, drawn from N(0, I), for example 100x1x1.")] = "",
+    draws: Annotated[int, typer.Option(help="Latents over which the mean activation is taken.")] = 10_000,
+    layer: Annotated[str | None, typer.Option(help="Name of the last linear layer, instead of searching.")] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Find the last layer of a generator and write it as a head.
+
+    Example: morelli head mypkg.gan:load --latent 100x1x1 --out my.head
+    """
+    from morelli.app.heads import head_from_factory
+
+    with bars() as stage:
+        found = head_from_factory(
+            factory,
+            out,
+            latent=latent,
+            draws=draws,
+            layer=layer,
+            seed=seed,
+            device=_device(device),
+            overwrite=overwrite,
+            stage=stage,
+        )
+    print(f"{found}\nwritten: {out}")
+
+
+@app.command()
+def train(
+    head: Annotated[Path, typer.Argument(help="The head of your generator, made by `morelli head`.")],
+    own: Annotated[list[str], typer.Option(help="Samples of your generator: folder, file or glob. May be repeated.")],
+    out: Annotated[Path, typer.Option(help="Where to write the attributor.")],
+    other: Annotated[list[str] | None, typer.Option(help="Samples of anything else, for training.")] = None,
+    method: Annotated[Method, typer.Option(help="What to look at.")] = Method.flipad,
+    detector: Annotated[DetectorName | None, typer.Option(help="In place of the method's Deep SAD.")] = None,
+    rate: Annotated[
+        float, typer.Option(help="False-rejection rate: own samples are rejected at most so often.")
+    ] = 0.005,
+    held_out: Annotated[int | None, typer.Option(help="Own samples to hold out; by default a quarter.")] = None,
+    weight: Annotated[float | None, typer.Option(help="Weight of the lasso, in place of 5e-4.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Of Deep SAD, in place of the paper's 50 or 100.")] = None,
+    bf16: Bf16 = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Fit an attributor to a head and samples.
+
+    Example: morelli train my.head --own own/ --other other/ --method flipad --out my.attributor
+    """
+    from morelli.app.training import train as run
+
+    with bars() as stage:
+        attributor = run(
+            head,
+            own,
+            other or None,
+            method=str(method),
+            detector=None if detector is None else str(detector),
+            out=out,
+            rate=rate,
+            held_out=held_out,
+            weight=weight,
+            epochs=epochs,
+            bf16=bf16,
+            seed=seed,
+            device=_device(device),
+            overwrite=overwrite,
+            stage=stage,
+        )
+    for warning in attributor.card["warnings"]:
+        errors.print(f"warning: {warning}", markup=False, soft_wrap=True)
+    own_card = attributor.card["own"]
+    print(f"trained on {own_card['trained_on']} own samples, threshold from {own_card['held_out']} held-out ones")
+    print(f"written: {out}")
+
+
+@app.command()
+def attribute(
+    files: Annotated[list[str], typer.Argument(help="What to judge: folders, files or globs.")],
+    attributor: Annotated[Path, typer.Option("--with", help="The attributor, made by `morelli train`.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole report as JSON.")] = False,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write verdicts here as they come; goes on after an interruption.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a page with pictures here (.html).")] = None,
+    device: Device = "auto",
+) -> None:
+    """Did this model make these samples? One verdict per image or table row.
+
+    Example: morelli attribute suspects/ --with my.attributor --csv verdicts.csv --report report.html
+    """
+    from morelli.app.attributing import attribute as run
+    from morelli.app.pages import write_report
+
+    with bars() as stage:
+        found = run(files, attributor, csv=csv, device=_device(device), stage=stage)
+    if report is not None:
+        write_report(found, attributor, report)
+    print(json.dumps(found.to_dict(), indent=1) if as_json else render.verdicts(found.to_dict()))
+    raise typer.Exit(SOME_REFUSED if found.refused else 0)
+
+
+@app.command()
+def inspect(
+    bundle: Annotated[Path, typer.Argument(help="A head or an attributor.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Say what a bundle holds. Nothing in it is executed.
+
+    Example: morelli inspect my.attributor
+    """
+    from morelli.app.bundles import inspect as run
+
+    found = run(bundle)
+    print(json.dumps(found, indent=1) if as_json else render.bundle(found))
+
+
+@app.command(name="train-gan")
+def train_gan(
+    images: Annotated[Path, typer.Argument(help="A folder of 64×64 images.")],
+    out: Annotated[Path, typer.Option(help="Where to write the generator; the checkpoint goes next to it.")],
+    family: Annotated[Family, typer.Option(help="Which of the paper's four.")],
+    steps: Annotated[int, typer.Option(help="Updates of the generator, in all.")],
+    width: Annotated[int, typer.Option(help="Base channels; the paper has 64.")] = 64,
+    batch: Annotated[int, typer.Option(help="Images in a batch; the paper has 128.")] = 128,
+    bf16: Bf16 = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Train one of the paper's small GANs. Interrupted, or asked for more steps, it goes on where it stopped.
+
+    Example: morelli train-gan images/ --family dcgan --steps 5000 --width 32 --out my.generator
+    """
+    from morelli.app.gans import train_gan as run
+
+    with bars() as stage:
+        run(
+            images,
+            out,
+            family=str(family),
+            steps=steps,
+            width=width,
+            batch=batch,
+            seed=seed,
+            bf16=bf16,
+            device=_device(device),
+            stage=stage,
+        )
+    print(f"written: {out}")
+
+
+@app.command()
+def demo(
+    out: Annotated[
+        Path, typer.Option(help="A folder to write images, attributors, result.json and report.html to.")
+    ] = Path("demo"),
+    fast: Annotated[bool, typer.Option("--fast", help="Fewer samples and epochs: under a minute.")] = False,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Run the main job on the generators that come with Morelli and compare three methods.
+
+    Example: morelli demo --fast
+    """
+    from morelli.app.demo import run_demo
+
+    with bars() as stage:
+        result = run_demo(out, fast=fast, seed=seed, overwrite=overwrite, stage=stage)
+    print(render.comparison(result))
+    print(f"written: {out}/report.html, {out}/result.json; the images are in {out}/images")
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"

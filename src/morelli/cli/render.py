@@ -1,0 +1,77 @@
+"""Results as text for a terminal. Plain lines that also read well in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+SHOWN = 200
+
+
+def verdicts(report: Mapping[str, Any]) -> str:
+    """One line per verdict, refused files, the summary, and what it rests on."""
+    rows = [("verdict", "p-value", "score", "sample", "")]
+    for verdict in report["verdicts"][:SHOWN]:
+        p, score = verdict["p_value"], verdict["score"]
+        name = verdict["file"] if verdict["row"] is None else f"{verdict['file']} row {verdict['row']}"
+        numbers = ("–" if p is None else f"{p:.4f}", "–" if score is None else f"{score:.4g}")
+        rows.append((verdict["outcome"], *numbers, name, verdict["reason"]))
+    lines = aligned(rows)
+    if len(report["verdicts"]) > SHOWN:
+        lines.append(f"… and {len(report['verdicts']) - SHOWN} more; use --csv, --json or --report to see all.")
+    lines += [f"refused: {refused['reason']}" for refused in report["refused"][:SHOWN]]
+    counts = ", ".join(f"{count} {name}" for name, count in report["summary"].items() if count)
+    about = report["attributor"]
+    lines += [
+        "",
+        f"{counts or 'nothing judged'}. Own samples are rejected in at most {about['rate']:.2%} of cases "
+        f"({about['held_out']} held-out samples).",
+        report["limits"],
+    ]
+    return "\n".join(lines)
+
+
+def bundle(found: Mapping[str, Any]) -> str:
+    """The card of a head or an attributor."""
+    content = found["content"]
+    rows = [("kind", found["kind"]), ("digest", found["digest"]), ("morelli", found["morelli"])]
+    if found["kind"] == "attributor":
+        card = content["settings"]["card"]
+        own, other = card.get("own", {}), card.get("other") or {}
+        rows += [
+            ("method", f"{card.get('method')}, {content['parts']['detector']['settings']['type']}"),
+            ("reads", str(found["reads"])),
+            (
+                "own",
+                f"{own.get('samples')} samples, {own.get('trained_on')} trained on, {own.get('held_out')} held out",
+            ),
+            ("other", f"{other.get('samples', 'none')} samples"),
+            ("false rejection", f"{content['settings']['rate']:.2%}, threshold {found['threshold']:.6g}"),
+            ("made", str(card.get("made"))),
+            *(("warning", warning) for warning in card.get("warnings", [])),
+        ]
+        content = content["parts"]["extractor"]
+        rows.append(("extractor", str(content["settings"])))
+        content = content.get("parts", {}).get("head")
+    if content is not None:
+        rows += [
+            ("map", str(content["parts"]["map"]["settings"])),
+            ("activation", str(content["settings"]["activation"])),
+        ]
+    return "\n".join(aligned(rows))
+
+
+def comparison(result: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """Balanced accuracy and AUROC in percent: a row per method, a column per source."""
+    sources = list(next(iter(result.values())))
+    rows: list[Sequence[str]] = [("balanced accuracy % (AUROC %)", *sources)]
+    for method, cells in result.items():
+        numbers = (f"{100 * cells[s]['balanced_accuracy']:.2f} ({100 * cells[s]['auroc']:.2f})" for s in sources)
+        rows.append((method, *numbers))
+    return "\n".join(aligned(rows))
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns of equal width, two blanks apart."""
+    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip() for row in rows]

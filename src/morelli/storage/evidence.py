@@ -1,0 +1,24 @@
+"""Pages for people: a report on judged files, and a comparison of methods. One HTML file each, nothing outside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+PAGES = Environment(
+    loader=PackageLoader("morelli.storage"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def write_page(template: str, path: Path, content: Mapping[str, Any]) -> None:
+    """Render `templates/<template>.html.j2` to `path`; the folder is made if need be."""
+    text = PAGES.get_template(f"{template}.html.j2").render(content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")

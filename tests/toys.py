@@ -1,0 +1,96 @@
+"""Tiny generators from a seed, one per kind of head. No downloads, no training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from morelli import Head, TorchGenerator
+
+LATENT = 12
+
+
+def _seeded(module: nn.Module, seed: int) -> nn.Module:
+    """The module with weights from `seed`, scaled so that activations stay of order one."""
+    rng = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            fan = parameter[0].numel() if parameter.ndim > 1 else 25
+            parameter.copy_(torch.randn(parameter.shape, generator=rng) / fan**0.5)
+    return module
+
+
+def deconvolution_images(seed: int = 0) -> nn.Module:
+    """8×8 RGB in [−1, 1]: like DCGAN's end, transposed convolution 4×4 stride 2, tanh."""
+    return _seeded(
+        nn.Sequential(
+            nn.Linear(LATENT, 16 * 16),
+            nn.ReLU(),
+            nn.Unflatten(1, (16, 4, 4)),
+            nn.ConvTranspose2d(16, 3, 4, 2, 1),
+            nn.Tanh(),
+        ),
+        seed,
+    )
+
+
+def convolution_images(seed: int = 0) -> nn.Module:
+    """8×8 RGB in [0, 1]: like LSGAN's end, upsampling, convolution 3×3, but with a sigmoid."""
+    return _seeded(
+        nn.Sequential(
+            nn.Linear(LATENT, 6 * 16),
+            nn.ReLU(),
+            nn.Unflatten(1, (6, 4, 4)),
+            nn.Upsample(scale_factor=2),
+            nn.Conv2d(6, 6, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(6, 3, 3, padding=1),
+            nn.Sigmoid(),
+        ),
+        seed,
+    )
+
+
+def table(seed: int = 0) -> nn.Module:
+    """Rows of 6 columns without an activation: like KL-WGAN's end."""
+    return _seeded(nn.Sequential(nn.Linear(LATENT, 24), nn.LeakyReLU(0.01), nn.Linear(24, 6)), seed)
+
+
+def audio(seed: int = 0) -> nn.Module:
+    """64 samples of one channel in [−1, 1]: convolution of width 7, tanh."""
+    return _seeded(
+        nn.Sequential(
+            nn.Linear(LATENT, 8 * 32),
+            nn.ReLU(),
+            nn.Unflatten(1, (8, 32)),
+            nn.ConvTranspose1d(8, 8, 4, 2, 1),
+            nn.ReLU(),
+            nn.Conv1d(8, 1, 7, padding=3),
+            nn.Tanh(),
+        ),
+        seed,
+    )
+
+
+TOYS: dict[str, Callable[[int], nn.Module]] = {
+    "deconvolution": deconvolution_images,
+    "convolution": convolution_images,
+    "table": table,
+    "audio": audio,
+}
+
+
+def toy_generator(name: str, seed: int = 0) -> TorchGenerator:
+    return TorchGenerator(TOYS[name](seed), (LATENT,), announce=lambda line: None)
+
+
+def toy_heads(seed: int = 0) -> dict[str, Head]:
+    """One head per toy, anchor from 256 draws."""
+    return {name: toy_generator(name, seed).head(256) for name in TOYS}
+
+
+def toy_samples(name: str, n: int, seed: int = 5, generator_seed: int = 0) -> Tensor:
+    """[n, *shape] of the toy generator with weights from `generator_seed`."""
+    return toy_generator(name, generator_seed).samples(n, seed)
