@@ -25,6 +25,7 @@ def train_gan(
     family: str,
     steps: int,
     width: int = 64,
+    critic_width: int | None = None,
     batch: int = 128,
     seed: int = 0,
     bf16: bool = False,
@@ -41,6 +42,7 @@ def train_gan(
             that was interrupted, or is asked for more steps, goes on to the same bits.
         family: "dcgan", "wgan-gp", "lsgan" or "ebgan".
         steps: of the generator, in all.
+        width, critic_width: base channels; the critic has as many as the generator unless told otherwise.
         bf16: compute in bfloat16; about twice as fast on hardware that has it.
     Returns:
         The generator in evaluation mode, with weights as on disk, in half precision.
@@ -51,7 +53,7 @@ def train_gan(
     checkpoint = out.with_name(out.name + ".training")
     paths = find(images)
     collection = read_all(paths, SampleSpec((channels, SIZE, SIZE)), progress=stage("reading images", len(paths)))
-    settings = GanSettings(family, width, batch, seed=seed, bf16=bf16)
+    settings = GanSettings(family, width, critic_width, batch, seed=seed, bf16=bf16)
     training = GanTraining(settings, collection.samples.to(device))
     if checkpoint.exists():
         training.restore(bundle.read(checkpoint, CHECKPOINT).state)

@@ -25,10 +25,16 @@ PULL_AWAY = 0.1  # EBGAN
 
 @dataclass(frozen=True)
 class GanSettings:
-    """The paper's settings are the defaults. `bf16` computes in bfloat16 (weights stay float32)."""
+    """The paper's settings are the defaults.
+
+    Attributes:
+        critic_width: base channels of the critic; None takes `width`.
+        bf16: compute in bfloat16; weights stay float32.
+    """
 
     family: str
     width: int = 64
+    critic_width: int | None = None
     batch: int = 128
     learning_rate: float = 2e-4
     seed: int = 0
@@ -61,7 +67,7 @@ class GanTraining:
         rng = self._rng(-1)
         layout: Any = {"device": data.device, "memory_format": torch.channels_last}
         self.generator = build_generator(settings.family, settings.width, channels)
-        self.critic = self.family.critic(settings.width, channels)
+        self.critic = self.family.critic(settings.critic_width or settings.width, channels)
         for network in (self.generator, self.critic):
             initialise(network, rng)
             network.to(**layout)

@@ -160,11 +160,12 @@ def _move_into_place(staging: Path, path: Path) -> None:
         os.rename(staging, path)
         return
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-    os.rename(path, aside / path.name)
     try:
-        os.rename(staging, path)
-    except OSError:
-        os.rename(aside / path.name, path)
-        raise
+        os.rename(path, aside / path.name)
+        try:
+            os.rename(staging, path)
+        except OSError:
+            os.rename(aside / path.name, path)
+            raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)

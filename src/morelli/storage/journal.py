@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -58,7 +59,7 @@ class Journal:
 
     def _read(self) -> list[list[str]]:
         with self.path.open(newline="", encoding="utf-8", errors="replace") as file:
-            lines = list(csv.reader(file.read().replace("\0", "").splitlines(keepends=True)))
+            lines = list(csv.reader(io.StringIO(file.read().replace("\0", ""), newline="")))
         if lines and lines[0] != self._header:
             raise UnreadableBundle(
                 f"{self.path} is no list of verdicts of this version; it is left alone. Name another."

@@ -1,0 +1,389 @@
+"""The inversion solvers against the published one, on the same problems, maps and threads. See README.md.
+
+python benchmarks/inversion.py [--quick] [--json FILE] [--images N] [--threads N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from heads import QUICK, Case, Plan, cases
+from machine import copy_rate, describe, flop_per_step, gemm_rate, memory
+from paper_fista import NotApplicable, PaperFista
+from report import sentences, table
+from rich.console import Console
+from torch import Tensor
+
+from morelli.numerics.lasso import LassoProblem, Solver, dual_objective, objective
+from morelli.numerics.linear import Dense, LinearMap, map_from_state, squared_norm
+from morelli.numerics.solvers.fista import Fista
+from morelli.numerics.state import State
+from morelli.storage import bundle
+
+END = "PaperFista's end"  # the goal: at least as accurate as PaperFista when it stops
+GAP_GOALS = {"gap 0.5": 0.5, "gap 0.1": 0.1}  # certified goals, for every image
+LOOKS = 1.1  # PaperFista is looked at after steps that grow by this factor
+PEAK_STEPS = 10  # memory does not depend on the number of steps
+WIDE = 512  # slots of the second Fista on table rows
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A solver as `make(tolerance, max_steps, samples)`. To add one: a line in `contenders`."""
+
+    name: str
+    make: Callable[[float, int, int], Solver]
+
+
+def contenders(linear: LinearMap) -> list[Contender]:
+    found = [Contender("Fista", lambda gap, steps, n: Fista(gap, steps, slots=min(n, Fista.slots)))]
+    if isinstance(linear, Dense):
+        found.append(Contender(f"Fista, {WIDE} slots", lambda gap, steps, n: Fista(gap, steps, slots=min(n, WIDE))))
+    return found
+
+
+# Accuracy, always outside the clock
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Brackets of the optimum, [n] each: its best certified lower bound, and the best objective of the long run."""
+
+    lower: Tensor
+    upper: Tensor
+
+    @staticmethod
+    def of(problem: LassoProblem, steps: int) -> Reference:
+        found = Fista(1e-4, steps, slots=min(len(problem.target), WIDE)).solve(problem)
+        upper = exact_objective(problem, found.value)
+        lower = torch.maximum(upper * (1 - found.gap.double()), dual_bound(problem, found.value))
+        return Reference(lower, upper)
+
+    def excess(self, values: Tensor) -> float:
+        """Mean (P − P*)/P* with the lower bound for P*: an upper bound on the suboptimality."""
+        return float(((values - self.lower) / self.lower).mean())
+
+    def excess_at_least(self, values: Tensor) -> float:
+        """The same against the best objective known, so a lower bound; 0 where `values` are the best known."""
+        return float(((values - self.upper) / self.upper).clamp_min(0).mean())
+
+    @property
+    def width(self) -> float:
+        return self.excess(self.upper)
+
+
+def in_double(problem: LassoProblem) -> LassoProblem:
+    target = problem.target.double()
+    return replace(problem, map=problem.map.to(target.device, target.dtype), target=target)
+
+
+def exact_objective(problem: LassoProblem, u: Tensor) -> Tensor:
+    return objective(in_double(problem), u.double())
+
+
+def dual_bound(problem: LassoProblem, u: Tensor) -> Tensor:
+    """[n]; the lower bound on the optimum that the residual of `u` proves."""
+    double = in_double(problem)
+    rest = double.target - double.map.apply(u.double())
+    return dual_objective(double.target, rest, double.map.adjoint(rest), double.weight)
+
+
+# Timing
+
+
+@dataclass(frozen=True)
+class Look:
+    """PaperFista after some steps. `gap`: the largest of the batch, from the best dual bound of all looks so far."""
+
+    steps: int
+    excess: float
+    at_least: float
+    gap: float
+    seconds: float
+    done: bool
+
+
+def watch_paper(case: Case, reference: Reference) -> list[Look]:
+    """One pass; the clock stands still during a look."""
+    looks, bound, following, seconds, started = [], None, 10, 0.0, time.perf_counter()
+    for steps, u, done in case.paper.iterates(case.problem):
+        if steps < following and not done and steps < case.paper.max_steps:
+            continue
+        seconds += time.perf_counter() - started
+        following = max(steps + 1, math.ceil(steps * LOOKS))
+        dual, values = dual_bound(case.problem, u), exact_objective(case.problem, u)
+        bound = dual if bound is None else torch.maximum(bound, dual)
+        gap = float(((values - bound) / values).max())
+        looks.append(Look(steps, reference.excess(values), reference.excess_at_least(values), gap, seconds, done))
+        started = time.perf_counter()
+    return looks
+
+
+def time_paper(case: Case, marks: set[int]) -> dict[int, float]:
+    """Seconds until each of these step counts, in another pass, without looks."""
+    seconds, started = {}, time.perf_counter()
+    for steps, _, _ in replace(case.paper, max_steps=max(marks)).iterates(case.problem):
+        if steps in marks:
+            seconds[steps] = time.perf_counter() - started
+    return seconds
+
+
+def timed(solver: Solver, problem: LassoProblem) -> float:
+    started = time.perf_counter()
+    solver.solve(problem)
+    return time.perf_counter() - started
+
+
+def setup_seconds(solver: Solver | int, problem: LassoProblem) -> float:
+    """What a solver does once per call, whatever the number of samples: the time it takes for none of them."""
+    if isinstance(solver, int):
+        return 0.0  # PaperFista's step is given
+    empty = replace(problem, target=problem.target[:0])
+    return statistics.median(timed(solver, empty) for _ in range(3))
+
+
+def limit_for(case: Case, contender: Contender, reference: Reference, excess: float, most: int) -> int | None:
+    """The smallest step limit, to about a tenth, at which a contender is at least this accurate."""
+
+    def reaches(limit: int) -> bool:
+        found = contender.make(0.0, limit, len(case.problem.target)).solve(case.problem)
+        return reference.excess(exact_objective(case.problem, found.value)) <= excess
+
+    low, high = 0, 10
+    while not reaches(high):
+        low, high = high, 2 * high
+        if high > most:
+            return None
+    while high - low > max(10, high // 10):
+        middle = (low + high) // 20 * 10
+        low, high = (low, middle) if reaches(middle) else (middle, high)
+    return high
+
+
+def peak_bytes(case: Case, contender: str) -> int | None:
+    """Growth of the resident memory's high-water mark during a short solve, in a fresh process; Linux only."""
+    if not Path("/proc/self/clear_refs").exists():
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        tensors = {"target": case.problem.target}
+        if case.paper.start is not None:
+            tensors["start"] = case.paper.start
+        settings = {"weight": case.problem.weight, "contender": contender, "step": case.paper.step}
+        bundle.write(Path(folder) / "case", "benchmark", State(settings, tensors, {"map": case.problem.map.state()}))
+        command = [sys.executable, __file__, "--peak-of", folder + "/case", "--threads", str(torch.get_num_threads())]
+        quiet = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}  # freed arrays are returned, so none is hidden
+        child = subprocess.run(command, capture_output=True, text=True, env=quiet, check=False)
+    return int(child.stdout) if child.returncode == 0 and child.stdout.strip().isdigit() else None
+
+
+def print_peak(folder: Path) -> None:
+    """The child's side of `peak_bytes`."""
+    state = bundle.read(folder, "benchmark").state
+    linear, target = map_from_state(state.parts["map"]), state.tensors["target"]
+    problem = LassoProblem(linear, target, state.settings["weight"])
+    made = {entry.name: entry.make(0.0, PEAK_STEPS, len(target)) for entry in contenders(linear)}
+    paper = PaperFista(state.settings["step"], state.tensors.get("start"), max_steps=PEAK_STEPS)
+    solver = made.get(state.settings["contender"], paper)
+    solver.solve(replace(problem, target=target[:1]))  # loads libraries and starts threads
+    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again from here
+    before = memory("VmRSS")
+    solver.solve(problem)
+    print(max(0, memory("VmHWM") - before))
+
+
+# One head
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A solver on its way to a goal, before it is timed. `limit` is the step limit that it runs with."""
+
+    solver: str
+    goal: str
+    solve: Solver | int | None  # a step count of PaperFista, or a contender ready to run, or nothing got there
+    excess: float | None = None
+    at_least: float | None = None
+    gap: float | None = None
+    steps: float | None = None
+
+
+def paper_entries(looks: list[Look], name: str) -> list[Entry]:
+    goals: list[tuple[str, Look | None]] = [(goal, first(looks, gap)) for goal, gap in GAP_GOALS.items()]
+    entries = []
+    for goal, look in [(END, looks[-1]), *goals]:
+        if look is None:
+            entries.append(Entry(name, goal, None))
+        else:
+            entries.append(Entry(name, goal, look.steps, look.excess, look.at_least, look.gap, look.steps))
+    return entries
+
+
+def first(looks: list[Look], gap: float) -> Look | None:
+    return next((look for look in looks if look.gap <= gap), None)
+
+
+def contender_entry(case: Case, name: str, goal: str, solver: Solver | None, reference: Reference) -> Entry:
+    if solver is None:
+        return Entry(name, goal, None)
+    found = solver.solve(case.problem)
+    if goal in GAP_GOALS and float(found.gap.max()) > GAP_GOALS[goal]:
+        solver = None  # the step limit came first: its numbers are shown, its time would mean nothing
+    values, steps = exact_objective(case.problem, found.value), float(found.steps.double().mean())
+    accuracy = reference.excess(values), reference.excess_at_least(values), float(found.gap.max())
+    return Entry(name, goal, solver, *accuracy, steps)
+
+
+def measure(case: Case, plan: Plan, say: Callable[[str], None] = lambda _: None) -> tuple[list[dict], dict]:
+    """Rows, and what is known of the head."""
+    problem, n = case.problem, len(case.problem.target)
+    say(f"{case.name}: reference")
+    reference = Reference.of(problem, plan.reference_steps)
+    facts: dict[str, Any] = {"head": case.name, "origin": case.origin, "reference_width": reference.width}
+    facts["step_1_over_L"] = 1 / squared_norm(problem.map, problem.target)
+    name = f"PaperFista, at most {case.paper.max_steps} steps"
+    entries, looks, wanted = [], [], []
+    try:
+        case.paper.check(problem)
+        say(f"{case.name}: PaperFista")
+        looks = watch_paper(case, reference)
+        facts["paper"] = {"step": case.paper.step, "own_rule_held": looks[-1].done}
+        entries += paper_entries(looks, name)
+    except NotApplicable as reason:
+        facts["paper"] = {"step": case.paper.step, "not_applicable": str(reason)}
+    for contender in contenders(problem.map):
+        say(f"{case.name}: {contender.name}, untimed")
+        if looks:
+            limit = limit_for(case, contender, reference, looks[-1].excess, plan.reference_steps)
+            wanted.append((contender, END, limit and contender.make(0.0, limit, n)))
+        wanted += [(contender, goal, contender.make(gap, plan.reference_steps, n)) for goal, gap in GAP_GOALS.items()]
+    entries += [contender_entry(case, entry.name, goal, solver or None, reference) for entry, goal, solver in wanted]
+    say(f"{case.name}: timing")
+    times = time_all(case, entries, {look.steps: look.seconds for look in looks}, plan)
+    setup = {entry.solver: setup_seconds(entry.solve, problem) for entry in entries if entry.solve is not None}
+    facts |= {"setup_seconds": setup} | floors(case, entries, times, setup)
+    say(f"{case.name}: memory")
+    peaks = {entry.solver: peak_bytes(case, entry.solver) if plan.peak else None for entry in entries}
+    return [row(case, entry, times[i], entries, times, setup, peaks) for i, entry in enumerate(entries)], facts
+
+
+def time_all(case: Case, entries: list[Entry], first_pass: dict[int, float], plan: Plan) -> list[list[float]]:
+    """Seconds of every repeat. The solvers take turns, so that a busy machine slows all of them; PaperFista's first
+    pass is the one that was looked at."""
+    times: list[list[float]] = [[] for _ in entries]
+    marks = {entry.solve for entry in entries if isinstance(entry.solve, int)}
+    for repeat in range(max(plan.paper_repeats, plan.repeats)):
+        paper = first_pass if repeat == 0 else {}
+        if marks and 0 < repeat < plan.paper_repeats:
+            paper = time_paper(case, marks)
+        for i, entry in enumerate(entries):
+            if isinstance(entry.solve, int):
+                times[i] += [paper[entry.solve]] if paper else []
+            elif entry.solve is not None and repeat < plan.repeats:
+                times[i].append(timed(entry.solve, case.problem))
+    return times
+
+
+def row(
+    case: Case,
+    entry: Entry,
+    own: list[float],
+    entries: list[Entry],
+    times: list[list[float]],
+    setup: dict[str, float],
+    peaks: dict[str, int | None],
+) -> dict[str, Any]:
+    ours = next((times[i] for i, e in enumerate(entries) if e.goal == entry.goal and isinstance(e.solve, int)), [])
+    both = bool(own and ours)
+    working = statistics.median(own) - setup[entry.solver] if own else 0.0
+    return {
+        "head": case.name,
+        "solver": entry.solver,
+        "goal": entry.goal,
+        "seconds": statistics.median(own) if own else None,
+        "seconds_min": min(own) if own else None,
+        "repeats": len(own),
+        "images": len(case.problem.target),
+        "suboptimality": entry.excess,
+        "suboptimality_at_least": entry.at_least,
+        "gap": entry.gap,
+        "steps": entry.steps,
+        "peak_bytes": peaks[entry.solver],
+        "ratio_to_paper": statistics.median(ours) / statistics.median(own) if both else None,
+        "ratio_to_paper_without_setup": statistics.median(ours) / working if both and working > 0 else None,
+        "ratio_to_paper_of_minima": min(ours) / min(own) if both else None,
+    }
+
+
+# What the machine could do
+
+
+def floors(case: Case, entries: list[Entry], times: list[list[float]], setup: dict[str, float]) -> dict[str, Any]:
+    """Least seconds per step and sample by arithmetic and by two passes over u, and what the solvers take."""
+    linear, n = case.problem.map, len(case.problem.target)
+    flop, rate, bandwidth = flop_per_step(linear), gemm_rate(), copy_rate()
+    arithmetic, memory_bound = flop / rate, 2 * 4 * math.prod(linear.in_shape) / bandwidth
+    per_step = {
+        entry.solver: (statistics.median(own) - setup[entry.solver]) / entry.steps / n
+        for entry, own in zip(reversed(entries), reversed(times), strict=True)  # the first row of a solver stays
+        if own and entry.steps
+    }
+    return {
+        "flop_per_step": flop,
+        "gemm_flop_per_second": rate,
+        "copy_bytes_per_second": bandwidth,
+        "arithmetic_floor_seconds": arithmetic,
+        "bandwidth_floor_seconds": memory_bound,
+        "seconds_per_step_and_image": per_step,
+        "times_above_floor": {name: seconds / max(arithmetic, memory_bound) for name, seconds in per_step.items()},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--quick", action="store_true", help="few images, a lower limit for PaperFista, one repeat of it"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything here")
+    parser.add_argument("--images", type=int, metavar="N", help="images per head (the table keeps its rows)")
+    parser.add_argument("--threads", type=int, metavar="N", help="of torch; its own choice by default")
+    parser.add_argument("--peak-of", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    if given.peak_of:
+        print_peak(given.peak_of)
+        return
+    plan = QUICK if given.quick else Plan()
+    plan = replace(plan, images=given.images or plan.images)
+    screen, header, rows, facts = Console(), describe(plan.quick), [], []
+    with Console(stderr=True).status("heads") as status:
+        for case in cases(plan):
+            found, known = measure(case, plan, status.update)
+            rows += found
+            facts.append(known)
+    screen.print(table(rows))
+    for known in facts:
+        for line in sentences(known):
+            screen.print(line, highlight=False, soft_wrap=True)
+    screen.print(", ".join(f"{name} {value}" for name, value in header.items()), highlight=False, soft_wrap=True)
+    if given.json:
+        report = {"machine": header, "heads": facts, "rows": rows}
+        given.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    with torch.no_grad():
+        main()

@@ -1,0 +1,188 @@
+"""The command line, as a user types it: from a module to verdicts, and every way to get it wrong."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import morelli
+from morelli.cli.main import main
+
+FACTORY = """
+import torch
+from torch import nn
+
+def build(seed=0):
+    torch.manual_seed(seed)
+    layers = nn.ConvTranspose2d(8, 16, 4), nn.BatchNorm2d(16), nn.ReLU(), nn.ConvTranspose2d(16, 8, 4, 2, 1), nn.ReLU()
+    return nn.Sequential(*layers, nn.ConvTranspose2d(8, 3, 4, 2, 1), nn.Tanh())
+
+def broken():
+    raise ValueError("no weights here")
+
+def number():
+    return 7
+"""
+SPEC = morelli.SampleSpec((3, 16, 16))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a factory, own/, other/ and suspects/ (both kinds, one broken file, one of another size)."""
+    place = tmp_path_factory.mktemp("user")
+    (place / "toygan.py").write_text(FACTORY)
+    namespace: dict[str, object] = {}
+    exec(FACTORY, namespace)
+    for seed, folder, count in ((0, "own", 120), (1, "other", 60)):
+        generator = morelli.TorchGenerator(namespace["build"](seed), (8, 1, 1), announce=lambda line: None)
+        (place / folder).mkdir()
+        for i, sample in enumerate(generator.samples(count, seed=3) * 8):
+            morelli.write_image(sample.clamp(-1, 1), place / folder / f"{i:03d}.png", SPEC)
+    suspects = place / "suspects"
+    suspects.mkdir()
+    for i in range(5):
+        (suspects / f"own{i}.png").write_bytes((place / "own" / f"{i:03d}.png").read_bytes())
+        (suspects / f"other{i}.png").write_bytes((place / "other" / f"{i:03d}.png").read_bytes())
+    (suspects / "torn.png").write_bytes((place / "own" / "000.png").read_bytes()[:60])
+    morelli.write_image(torch.zeros(3, 8, 8), suspects / "small.png", morelli.SampleSpec((3, 8, 8)))
+    return place
+
+
+@pytest.fixture
+def run(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.chdir(place)
+        monkeypatch.setattr(sys, "argv", ["morelli", *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        out, err = capsys.readouterr()
+        return int(stop.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture
+def trained(run, place: Path) -> str:
+    """The user's path up to an attributor; made once."""
+    if not (place / "my.attributor").exists():
+        assert run("head", "toygan:build", "--latent", "8x1x1", "--draws", 200, "--out", "my.head")[0] == 0
+        code, out, err = run(
+            *"train my.head --own own --other other --detector lda --rate 0.05 --out my.attributor".split()
+        )
+        assert code == 0, err
+        assert "written: my.attributor" in out
+    return "my.attributor"
+
+
+def test_the_users_path(run, trained: str) -> None:
+    code, out, _ = run("attribute", "suspects", "--with", trained, "--json")
+    report = json.loads(out)
+    assert code == 3  # one file is torn
+    assert [Path(refused["file"]).name for refused in report["refused"]] == ["torn.png"]
+    outcome = {Path(v["file"]).name: v["outcome"] for v in report["verdicts"]}
+    assert outcome.pop("small.png") == "inconclusive"
+    assert len(outcome) == 10
+    for name, found in outcome.items():
+        assert found == ("attributed" if name.startswith("own") else "not attributed"), name
+    small = next(v for v in report["verdicts"] if v["file"].endswith("small.png"))
+    assert "8x8" in small["reason"]
+    assert small["p_value"] is None
+
+
+def test_same_input_same_json(run, trained: str) -> None:
+    first = run("attribute", "suspects", "--with", trained, "--json")[1]
+    assert run("attribute", "suspects", "--with", trained, "--json")[1] == first
+
+
+def test_plain_output_and_page(run, trained: str, tmp_path: Path) -> None:
+    page = tmp_path / "sub" / "report.html"
+    code, out, _ = run("attribute", "suspects/own0.png", "--with", trained, "--report", page)
+    assert code == 0
+    assert "attributed" in out
+    assert "1 attributed" in out
+    html = page.read_text()
+    assert "own0.png" in html
+    assert html.count("data:image/png;base64,") == 2  # histogram and thumbnail
+    assert "http://" not in html
+    assert "https://" not in html
+
+
+def test_csv_goes_on_after_an_interruption(run, trained: str, tmp_path: Path) -> None:
+    table = tmp_path / "verdicts.csv"
+    assert run("attribute", "suspects", "--with", trained, "--csv", table)[0] == 3
+    whole = table.read_text()
+    lines = whole.splitlines(keepends=True)
+    table.write_text("".join(lines[:5]) + lines[5][: len(lines[5]) // 2])  # killed in the middle of a line
+    code, out, _ = run("attribute", "suspects", "--with", trained, "--csv", table, "--json")
+    assert code == 3
+    assert table.read_text() == whole
+    assert len(json.loads(out)["verdicts"]) == 11
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["outcome"] for row in rows} == {"attributed", "not attributed", "inconclusive", "refused"}
+    run("attribute", "suspects", "--with", trained, "--csv", table)
+    assert table.read_text() == whole  # nothing left to do, nothing doubled
+
+
+def test_csv_of_another_attributor_is_left_alone(run, trained: str, tmp_path: Path) -> None:
+    table = tmp_path / "verdicts.csv"
+    run("attribute", "suspects", "--with", trained, "--csv", table)
+    text = table.read_text().replace(morelli.inspect(trained)["digest"], "0" * 64)
+    table.write_text(text)
+    code, _, err = run("attribute", "suspects", "--with", trained, "--csv", table)
+    assert code == 2
+    assert "another attributor" in err
+    assert table.read_text() == text
+
+
+def test_inspect(run, trained: str) -> None:
+    code, out, _ = run("inspect", trained)
+    assert code == 0
+    assert "flipad, lda" in out
+    assert "transposed_conv" in out
+    assert json.loads(run("inspect", "my.head", "--json")[1])["kind"] == "head"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("attribute nowhere --with my.attributor", "nowhere"),
+        ("attribute suspects --with nowhere", "does not exist"),
+        ("attribute suspects --with my.head", "holds a head; expected a attributor"),
+        ("train my.head --own own --other other --out my.attributor", "exists"),
+        ("train my.head --own own --other other --out new", "at least 199"),
+        ("train my.head --own own --rate 0.05 --detector lda --out new", "mahalanobis"),
+        ("train my.head --own own --other other --rate 2 --out new", "between 0 and 1"),
+        ("head toygan:build --out new", "--latent 100x1x1"),
+        ("head toygan --latent 8x1x1 --out new", "mypkg.gan:load"),
+        ("head toygan:broken --latent 8x1x1 --out new", "no weights here"),
+        ("head toygan:number --latent 8x1x1 --out new", "returned a int"),
+        ("head toygan:missing --latent 8x1x1 --out new", "missing"),
+        ("inspect suspects", "manifest.json"),
+    ],
+)
+def test_mistakes_are_one_line(run, trained: str, place: Path, words: str, says: str) -> None:
+    code, out, err = run(*words.split())
+    assert code == 2
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert says in err
+    assert out == ""
+    assert not (place / "new").exists()
+
+
+def test_every_command_has_an_example(run) -> None:
+    for command in ("head", "train", "attribute", "inspect", "train-gan", "demo"):
+        code, out, _ = run(command, "--help")
+        assert code == 0
+        assert f"morelli {command}" in out.replace("Usage: morelli", "")
+
+
+def test_help_does_not_load_torch() -> None:
+    script = "import sys, morelli, morelli.cli.main; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
