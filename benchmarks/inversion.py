@@ -14,10 +14,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from heads import QUICK, Case, Plan, cases
@@ -27,7 +29,7 @@ from report import sentences, table
 from rich.console import Console
 from torch import Tensor
 
-from morelli.numerics.lasso import LassoProblem, Solver, dual_objective, objective
+from morelli.numerics.lasso import LassoProblem, Solution, Solver, dual_objective, objective
 from morelli.numerics.linear import Dense, LinearMap, map_from_state, squared_norm
 from morelli.numerics.solvers.fista import Fista
 from morelli.numerics.state import State
@@ -141,18 +143,29 @@ def time_paper(case: Case, marks: set[int]) -> dict[int, float]:
     return seconds
 
 
-def timed(solver: Solver, problem: LassoProblem) -> float:
+def timed(solver: Solver, problem: LassoProblem) -> tuple[float, Solution]:
     started = time.perf_counter()
-    solver.solve(problem)
-    return time.perf_counter() - started
+    found = solver.solve(problem)
+    return time.perf_counter() - started, found
 
 
-def setup_seconds(solver: Solver | int, problem: LassoProblem) -> float:
-    """What a solver does once per call, whatever the number of samples: the time it takes for none of them."""
-    if isinstance(solver, int):
-        return 0.0  # PaperFista's step is given
-    empty = replace(problem, target=problem.target[:0])
-    return statistics.median(timed(solver, empty) for _ in range(3))
+def setup_seconds(contender: Contender, problem: LassoProblem, norm: float, repeats: int) -> float:
+    """What a solver spends on L in a call, whatever the number of samples: a call without samples, with and without."""
+    solver, empty = contender.make(0.0, PEAK_STEPS, 1), replace(problem, target=problem.target[:0])
+    whole = statistics.median(timed(solver, empty)[0] for _ in range(repeats))
+    with known_norm(norm):
+        return max(0.0, whole - timed(solver, empty)[0])
+
+
+@contextmanager
+def known_norm(norm: float) -> Iterator[None]:
+    """Solvers take L as known inside: its power iteration is timed once, apart, instead of in every solve."""
+
+    def known(*_: object) -> float:
+        return norm
+
+    with patch("morelli.numerics.solvers.fista.squared_norm", known), patch("paper_fista.squared_norm", known):
+        yield
 
 
 def limit_for(case: Case, contender: Contender, reference: Reference, excess: float, most: int) -> int | None:
@@ -173,7 +186,7 @@ def limit_for(case: Case, contender: Contender, reference: Reference, excess: fl
     return high
 
 
-def peak_bytes(case: Case, contender: str) -> int | None:
+def peak_bytes(case: Case, contender: str, norm: float) -> int | None:
     """Growth of the resident memory's high-water mark during a short solve, in a fresh process; Linux only."""
     if not Path("/proc/self/clear_refs").exists():
         return None
@@ -181,7 +194,7 @@ def peak_bytes(case: Case, contender: str) -> int | None:
         tensors = {"target": case.problem.target}
         if case.paper.start is not None:
             tensors["start"] = case.paper.start
-        settings = {"weight": case.problem.weight, "contender": contender, "step": case.paper.step}
+        settings = {"weight": case.problem.weight, "contender": contender, "step": case.paper.step, "norm": norm}
         bundle.write(Path(folder) / "case", "benchmark", State(settings, tensors, {"map": case.problem.map.state()}))
         command = [sys.executable, __file__, "--peak-of", folder + "/case", "--threads", str(torch.get_num_threads())]
         quiet = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}  # freed arrays are returned, so none is hidden
@@ -197,10 +210,11 @@ def print_peak(folder: Path) -> None:
     made = {entry.name: entry.make(0.0, PEAK_STEPS, len(target)) for entry in contenders(linear)}
     paper = PaperFista(state.settings["step"], state.tensors.get("start"), max_steps=PEAK_STEPS)
     solver = made.get(state.settings["contender"], paper)
-    solver.solve(replace(problem, target=target[:1]))  # loads libraries and starts threads
-    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again from here
-    before = memory("VmRSS")
-    solver.solve(problem)
+    with known_norm(state.settings["norm"]):
+        solver.solve(replace(problem, target=target[:1]))  # loads libraries and starts threads
+        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again from here
+        before = memory("VmRSS")
+        solver.solve(problem)
     print(max(0, memory("VmHWM") - before))
 
 
@@ -218,6 +232,7 @@ class Entry:
     at_least: float | None = None
     gap: float | None = None
     steps: float | None = None
+    first: float | None = None  # seconds of the first run, from which the accuracy is
 
 
 def paper_entries(looks: list[Look], name: str) -> list[Entry]:
@@ -227,7 +242,9 @@ def paper_entries(looks: list[Look], name: str) -> list[Entry]:
         if look is None:
             entries.append(Entry(name, goal, None))
         else:
-            entries.append(Entry(name, goal, look.steps, look.excess, look.at_least, look.gap, look.steps))
+            entries.append(
+                Entry(name, goal, look.steps, look.excess, look.at_least, look.gap, look.steps, look.seconds)
+            )
     return entries
 
 
@@ -238,76 +255,83 @@ def first(looks: list[Look], gap: float) -> Look | None:
 def contender_entry(case: Case, name: str, goal: str, solver: Solver | None, reference: Reference) -> Entry:
     if solver is None:
         return Entry(name, goal, None)
-    found = solver.solve(case.problem)
+    seconds, found = timed(solver, case.problem)
     if goal in GAP_GOALS and float(found.gap.max()) > GAP_GOALS[goal]:
         solver = None  # the step limit came first: its numbers are shown, its time would mean nothing
     values, steps = exact_objective(case.problem, found.value), float(found.steps.double().mean())
     accuracy = reference.excess(values), reference.excess_at_least(values), float(found.gap.max())
-    return Entry(name, goal, solver, *accuracy, steps)
+    return Entry(name, goal, solver, *accuracy, steps, seconds if solver else None)
 
 
 def measure(case: Case, plan: Plan, say: Callable[[str], None] = lambda _: None) -> tuple[list[dict], dict]:
     """Rows, and what is known of the head."""
+    problem = case.problem
+    say(f"{case.name}: L")
+    norm = squared_norm(problem.map, problem.target)
+    made = contenders(problem.map)
+    setup = {contender.name: setup_seconds(contender, problem, norm, plan.paper_repeats) for contender in made}
+    facts: dict[str, Any] = {"head": case.name, "origin": case.origin, "step_1_over_L": 1 / norm}
+    with known_norm(norm):
+        entries, known = prepare(case, made, plan, say)
+        say(f"{case.name}: timing")
+        times = time_all(case, entries, plan)
+    facts |= known | {"setup_seconds": setup} | floors(case, entries, times)
+    say(f"{case.name}: memory")
+    peaks = {entry.solver: peak_bytes(case, entry.solver, norm) if plan.peak else None for entry in entries}
+    return [row(case, i, entries, times, setup, peaks) for i in range(len(entries))], facts
+
+
+def prepare(case: Case, made: list[Contender], plan: Plan, say: Callable[[str], None]) -> tuple[list[Entry], dict]:
+    """What is to be timed, with the accuracy that each reaches."""
     problem, n = case.problem, len(case.problem.target)
     say(f"{case.name}: reference")
     reference = Reference.of(problem, plan.reference_steps)
-    facts: dict[str, Any] = {"head": case.name, "origin": case.origin, "reference_width": reference.width}
-    facts["step_1_over_L"] = 1 / squared_norm(problem.map, problem.target)
-    name = f"PaperFista, at most {case.paper.max_steps} steps"
-    entries, looks, wanted = [], [], []
+    entries, looks = [], []
     try:
         case.paper.check(problem)
         say(f"{case.name}: PaperFista")
         looks = watch_paper(case, reference)
-        facts["paper"] = {"step": case.paper.step, "own_rule_held": looks[-1].done}
-        entries += paper_entries(looks, name)
+        paper = {"step": case.paper.step, "own_rule_held": looks[-1].done}
+        entries += paper_entries(looks, f"PaperFista, at most {case.paper.max_steps} steps")
     except NotApplicable as reason:
-        facts["paper"] = {"step": case.paper.step, "not_applicable": str(reason)}
-    for contender in contenders(problem.map):
-        say(f"{case.name}: {contender.name}, untimed")
+        paper = {"step": case.paper.step, "not_applicable": str(reason)}
+    for contender in made:
+        say(f"{case.name}: {contender.name}")
+        wanted = [(goal, contender.make(gap, plan.reference_steps, n)) for goal, gap in GAP_GOALS.items()]
         if looks:
             limit = limit_for(case, contender, reference, looks[-1].excess, plan.reference_steps)
-            wanted.append((contender, END, limit and contender.make(0.0, limit, n)))
-        wanted += [(contender, goal, contender.make(gap, plan.reference_steps, n)) for goal, gap in GAP_GOALS.items()]
-    entries += [contender_entry(case, entry.name, goal, solver or None, reference) for entry, goal, solver in wanted]
-    say(f"{case.name}: timing")
-    times = time_all(case, entries, {look.steps: look.seconds for look in looks}, plan)
-    setup = {entry.solver: setup_seconds(entry.solve, problem) for entry in entries if entry.solve is not None}
-    facts |= {"setup_seconds": setup} | floors(case, entries, times, setup)
-    say(f"{case.name}: memory")
-    peaks = {entry.solver: peak_bytes(case, entry.solver) if plan.peak else None for entry in entries}
-    return [row(case, entry, times[i], entries, times, setup, peaks) for i, entry in enumerate(entries)], facts
+            wanted.insert(0, (END, contender.make(0.0, limit, n) if limit else None))
+        entries += [contender_entry(case, contender.name, goal, solver, reference) for goal, solver in wanted]
+    return entries, {"reference_width": reference.width, "paper": paper}
 
 
-def time_all(case: Case, entries: list[Entry], first_pass: dict[int, float], plan: Plan) -> list[list[float]]:
-    """Seconds of every repeat. The solvers take turns, so that a busy machine slows all of them; PaperFista's first
-    pass is the one that was looked at."""
-    times: list[list[float]] = [[] for _ in entries]
+def time_all(case: Case, entries: list[Entry], plan: Plan) -> list[list[float]]:
+    """Seconds of every repeat. After the first, the solvers take turns: a busy machine slows all of them."""
+    times = [[] if entry.first is None else [entry.first] for entry in entries]
     marks = {entry.solve for entry in entries if isinstance(entry.solve, int)}
-    for repeat in range(max(plan.paper_repeats, plan.repeats)):
-        paper = first_pass if repeat == 0 else {}
-        if marks and 0 < repeat < plan.paper_repeats:
-            paper = time_paper(case, marks)
-        for i, entry in enumerate(entries):
+    for repeat in range(1, max(plan.paper_repeats, plan.repeats)):
+        paper = time_paper(case, marks) if marks and repeat < plan.paper_repeats else {}
+        for own, entry in zip(times, entries, strict=True):
             if isinstance(entry.solve, int):
-                times[i] += [paper[entry.solve]] if paper else []
+                own += [paper[entry.solve]] if paper else []
             elif entry.solve is not None and repeat < plan.repeats:
-                times[i].append(timed(entry.solve, case.problem))
+                own.append(timed(entry.solve, case.problem)[0])
     return times
 
 
 def row(
     case: Case,
-    entry: Entry,
-    own: list[float],
+    index: int,
     entries: list[Entry],
     times: list[list[float]],
     setup: dict[str, float],
     peaks: dict[str, int | None],
 ) -> dict[str, Any]:
+    entry, bare = entries[index], times[index]
+    once = setup.get(entry.solver, 0.0)  # PaperFista's step is given
+    own = [once + seconds for seconds in bare]
     ours = next((times[i] for i, e in enumerate(entries) if e.goal == entry.goal and isinstance(e.solve, int)), [])
     both = bool(own and ours)
-    working = statistics.median(own) - setup[entry.solver] if own else 0.0
     return {
         "head": case.name,
         "solver": entry.solver,
@@ -315,6 +339,7 @@ def row(
         "seconds": statistics.median(own) if own else None,
         "seconds_min": min(own) if own else None,
         "repeats": len(own),
+        "setup_seconds": once,
         "images": len(case.problem.target),
         "suboptimality": entry.excess,
         "suboptimality_at_least": entry.at_least,
@@ -322,7 +347,7 @@ def row(
         "steps": entry.steps,
         "peak_bytes": peaks[entry.solver],
         "ratio_to_paper": statistics.median(ours) / statistics.median(own) if both else None,
-        "ratio_to_paper_without_setup": statistics.median(ours) / working if both and working > 0 else None,
+        "ratio_to_paper_without_setup": statistics.median(ours) / statistics.median(bare) if both else None,
         "ratio_to_paper_of_minima": min(ours) / min(own) if both else None,
     }
 
@@ -330,13 +355,13 @@ def row(
 # What the machine could do
 
 
-def floors(case: Case, entries: list[Entry], times: list[list[float]], setup: dict[str, float]) -> dict[str, Any]:
+def floors(case: Case, entries: list[Entry], times: list[list[float]]) -> dict[str, Any]:
     """Least seconds per step and sample by arithmetic and by two passes over u, and what the solvers take."""
     linear, n = case.problem.map, len(case.problem.target)
     flop, rate, bandwidth = flop_per_step(linear), gemm_rate(), copy_rate()
     arithmetic, memory_bound = flop / rate, 2 * 4 * math.prod(linear.in_shape) / bandwidth
     per_step = {
-        entry.solver: (statistics.median(own) - setup[entry.solver]) / entry.steps / n
+        entry.solver: statistics.median(own) / entry.steps / n
         for entry, own in zip(reversed(entries), reversed(times), strict=True)  # the first row of a solver stays
         if own and entry.steps
     }

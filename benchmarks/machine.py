@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def flop_per_step(linear: LinearMap) -> int:
     return 2 * once
 
 
-def best_seconds(run: Callable[[], object], repeats: int = 7) -> float:
+def best_seconds(run: Callable[[], object], repeats: int = 5) -> float:
     run()
     found = []
     for _ in range(repeats):
@@ -54,13 +55,15 @@ def best_seconds(run: Callable[[], object], repeats: int = 7) -> float:
     return min(found)
 
 
+@cache
 def gemm_rate(size: int = 1024) -> float:
     """FLOP a second of a square float32 matrix product."""
     a, b, out = torch.rand(size, size), torch.rand(size, size), torch.empty(size, size)
     return 2 * size**3 / best_seconds(lambda: torch.mm(a, b, out=out))
 
 
-def copy_rate(mebibytes: int = 256) -> float:
+@cache
+def copy_rate(mebibytes: int = 128) -> float:
     """Bytes a second, read and written, of a copy that fits into no cache."""
     source = torch.zeros(mebibytes * 2**18)
     into = torch.zeros_like(source)

@@ -53,6 +53,6 @@ def sentences(facts: dict[str, Any]) -> list[str]:
         f"and {facts['bandwidth_floor_seconds'] * 1e6:.3g} µs a step and image."
     )
     for name, seconds in facts["seconds_per_step_and_image"].items():
-        above, setup = facts["times_above_floor"][name], facts["setup_seconds"][name]
+        above, setup = facts["times_above_floor"][name], facts["setup_seconds"].get(name, 0.0)
         lines.append(f"  {name}: {seconds * 1e6:.3g} µs, {above:.3g} × the higher floor; set-up {setup:.3g} s a call.")
     return lines

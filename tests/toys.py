@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -82,13 +83,19 @@ TOYS: dict[str, Callable[[int], nn.Module]] = {
 }
 
 
+@cache
 def toy_generator(name: str, seed: int = 0) -> TorchGenerator:
     return TorchGenerator(TOYS[name](seed), (LATENT,), announce=lambda line: None)
 
 
+@cache
+def _toy_head(name: str, seed: int) -> Head:
+    return toy_generator(name, seed).head(256)
+
+
 def toy_heads(seed: int = 0) -> dict[str, Head]:
     """One head per toy, anchor from 256 draws."""
-    return {name: toy_generator(name, seed).head(256) for name in TOYS}
+    return {name: _toy_head(name, seed) for name in TOYS}
 
 
 def toy_samples(name: str, n: int, seed: int = 5, generator_seed: int = 0) -> Tensor:

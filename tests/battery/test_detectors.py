@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from morelli.attribution.kinds import RECIPES, detector_from_state
 from morelli.detectors.deep_sad import DeepSadRecipe, _centre
 from morelli.detectors.deep_sad_network import build_network
 from morelli.detectors.mahalanobis import MahalanobisRecipe
+from morelli.detectors.principal import principal_axes
 from morelli.detectors.protocol import Detector
 from morelli.errors import MismatchError, MorelliError, OutOfRange, TooFewSamples
 from morelli.numerics.metrics import auroc
@@ -22,7 +24,7 @@ ROWS = pytest.mark.parametrize("name", DETECTORS)
 SHAPES = pytest.mark.parametrize("shape", [(10,), (3, 8, 8), (2, 20)], ids=str)
 
 
-def gaussians(shape: tuple[int, ...], shift: float = 1.5, n: int = 120, seed: int = 0) -> tuple[Tensor, Tensor]:
+def gaussians(shape: tuple[int, ...], shift: float = 2.0, n: int = 120, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Own around 0, other moved by `shift` in half of the coordinates."""
     rng = torch.Generator().manual_seed(seed)
     own, other = (torch.randn(n, *shape, generator=rng) for _ in range(2))
@@ -30,6 +32,7 @@ def gaussians(shape: tuple[int, ...], shift: float = 1.5, n: int = 120, seed: in
     return own, other + moved
 
 
+@cache
 def fitted(name: str, shape: tuple[int, ...]) -> Detector:
     return DETECTORS[name].fit(*gaussians(shape), seed=0)
 
@@ -37,7 +40,7 @@ def fitted(name: str, shape: tuple[int, ...]) -> Detector:
 @ROWS
 @SHAPES
 def test_higher_is_less_like_the_model(name: str, shape: tuple[int, ...]) -> None:
-    """Measured AUROC on fresh samples: 0.98 or more for every row."""
+    """Measured AUROC on fresh samples: at least 0.95 (a Gaussian in 10 dimensions), mostly 1.0."""
     own, other = gaussians(shape, seed=1)
     detector = fitted(name, shape)
     assert detector.score(own).shape == (120,)
@@ -75,10 +78,10 @@ def test_a_batch_is_its_samples_one_by_one(name: str, shape: tuple[int, ...]) ->
 def test_the_same_seed_gives_the_same_detector(name: str) -> None:
     samples = torch.cat(gaussians((3, 8, 8), seed=2))
     torch.manual_seed(1)
-    first = fitted(name, (3, 8, 8)).score(samples)
+    first = DETECTORS[name].fit(*gaussians((3, 8, 8)), seed=0).score(samples)
     torch.manual_seed(2)
     before = torch.get_rng_state()
-    assert torch.equal(fitted(name, (3, 8, 8)).score(samples), first)
+    assert torch.equal(DETECTORS[name].fit(*gaussians((3, 8, 8)), seed=0).score(samples), first)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -129,7 +132,7 @@ def test_a_discriminant_needs_others_and_a_gaussian_does_not() -> None:
 def test_mahalanobis_of_many_samples_is_the_textbook_distance() -> None:
     rng = torch.Generator().manual_seed(0)
     mixing = torch.randn(5, 5, generator=rng).double()
-    own = torch.randn(20_000, 5, generator=rng).double() @ mixing + 3.0
+    own = torch.randn(5_000, 5, generator=rng).double() @ mixing + 3.0
     detector = MahalanobisRecipe().fit(own, None, 0)
     samples = own[:50] * 1.3
     centred = samples - own.mean(0)
@@ -139,9 +142,29 @@ def test_mahalanobis_of_many_samples_is_the_textbook_distance() -> None:
     torch.testing.assert_close(detector.score(samples), expected, rtol=0.05, atol=0.05)
 
 
+def test_mahalanobis_is_exact_where_its_axes_span_everything() -> None:
+    """A part "off the axes" that is only rounding must not count. It did once, and varied with the batch."""
+    own, _ = gaussians((10,), n=400)
+    scores = MahalanobisRecipe().fit(own, None, 0).score(own)
+    exact = MahalanobisRecipe().fit(own.double(), None, 0).score(own.double())
+    torch.testing.assert_close(scores.double(), exact, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("n", "d"), [(30, 8), (8, 30), (12, 12)])
+def test_principal_axes_are_those_of_the_singular_value_decomposition(n: int, d: int) -> None:
+    data = torch.randn(n, d, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    data -= data.mean(0)
+    axes, coordinates = principal_axes(data, 5)
+    _, values, rows = torch.linalg.svd(data, full_matrices=False)
+    torch.testing.assert_close((axes @ rows[:5].T).abs(), torch.eye(5, dtype=torch.float64), rtol=0, atol=1e-7)
+    torch.testing.assert_close(coordinates, data @ axes.T)
+    torch.testing.assert_close(coordinates.square().sum(0).sqrt(), values[:5])
+    assert len(principal_axes(data, 99)[0]) == min(n - 1, d)
+
+
 def test_lda_is_positive_where_other_is_likelier() -> None:
     own, other = gaussians((10,), shift=3.0, seed=1)
-    detector = fitted("lda", (10,))
+    detector = DETECTORS["lda"].fit(*gaussians((10,), shift=3.0), seed=0)
     assert (detector.score(own) < 0).double().mean() > 0.95
     assert (detector.score(other) > 0).double().mean() > 0.95
 

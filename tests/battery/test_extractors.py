@@ -95,7 +95,11 @@ def test_inversion_finds_a_sparse_activation() -> None:
     head = toy_heads()["deconvolution"].to("cpu", torch.float64)
     moved = torch.zeros(1, 16, 4, 4, dtype=torch.float64)
     moved[0, 3, 1, 2], moved[0, 9, 2, 1] = 0.7, -0.5
-    found = Inversion(head, 1e-4, solver=Fista(1e-4, 50_000)).extract(head.forward(head.anchor + moved)).values
+    found = (
+        Inversion(head, 1e-4, solver=Fista(tolerance=1e-4, max_steps=50_000))
+        .extract(head.forward(head.anchor + moved))
+        .values
+    )
     torch.testing.assert_close(found, moved, rtol=0, atol=0.01)
 
 
@@ -129,7 +133,9 @@ def test_inversion_notes_saturation_and_refuses_values_out_of_range() -> None:
 
 def test_inversion_gives_a_reason_for_what_did_not_converge() -> None:
     head = toy_heads()["deconvolution"]
-    features = Inversion(head, 1e-4, solver=Fista(1e-9, 10)).extract(toy_samples("deconvolution", 2))
+    features = Inversion(head, 1e-4, solver=Fista(tolerance=1e-9, max_steps=10)).extract(
+        toy_samples("deconvolution", 2)
+    )
     assert all("step limit" in reason for reason in features.reasons)
     assert (features.notes["gap"] > 1e-9).all()
     assert (features.notes["steps"] == 10).all()

@@ -102,6 +102,17 @@ def test_step_limit_is_a_status(name: str) -> None:
 
 
 @ROWS
+def test_as_many_steps_as_asked_for_at_least(name: str) -> None:
+    """With a tolerance that is met at once, every sample makes the same number of steps."""
+    loose = replace(SOLVERS[name], tolerance=1.0)
+    assert set(loose.solve(problem("deconvolution")).steps.tolist()) == {10}
+    patient = replace(loose, min_steps=50).solve(problem("deconvolution"))
+    assert set(patient.steps.tolist()) == {50}
+    assert patient.status == (Status.CONVERGED,) * 5
+    assert (patient.gap < 0.9).all()
+
+
+@ROWS
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 def test_non_finite_is_a_status_and_stays_with_its_sample(name: str, bad: float) -> None:
     given = problem("deconvolution")

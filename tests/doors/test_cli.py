@@ -71,7 +71,20 @@ def trained(run, place: Path) -> str:
     if not (place / "my.attributor").exists():
         assert run("head", "toygan:build", "--latent", "8x1x1", "--draws", 200, "--out", "my.head")[0] == 0
         code, out, err = run(
-            *"train my.head --own own --other other --detector lda --rate 0.05 --out my.attributor".split()
+            *[
+                "train",
+                "my.head",
+                "--own",
+                "own",
+                "--other",
+                "other",
+                "--detector",
+                "lda",
+                "--rate",
+                "0.05",
+                "--out",
+                "my.attributor",
+            ]
         )
         assert code == 0, err
         assert "written: my.attributor" in out
@@ -185,4 +198,3 @@ def test_every_command_has_an_example(run) -> None:
 def test_help_does_not_load_torch() -> None:
     script = "import sys, morelli, morelli.cli.main; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True)
-

@@ -239,7 +239,7 @@ def demo(
     out: Annotated[
         Path, typer.Option(help="A folder to write images, attributors, result.json and report.html to.")
     ] = Path("demo"),
-    fast: Annotated[bool, typer.Option("--fast", help="Fewer samples and epochs: under a minute.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="Fewer samples: well under a minute.")] = False,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:

@@ -29,7 +29,7 @@ class Mahalanobis:
         """[n, *shape] → [n]."""
         data = self.standardisation(features).flatten(1)
         along = data @ self.axes.to(data).T
-        off = (data.square().sum(1) - along.square().sum(1)).clamp_min(0)
+        off = (data - along @ self.axes.to(data)).square().sum(1)  # a difference of two squares would drown in rounding
         return (along.square() / self.variances.to(data)).sum(1) + off / self.rest.to(data)
 
     def state(self) -> State:

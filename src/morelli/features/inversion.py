@@ -18,6 +18,16 @@ from morelli.numerics.state import State
 BATCH = 512  # bounds memory; results do not depend on it
 
 
+def attribution_solver() -> Fista:
+    """The same 50 steps for practically every sample; goes on only where they leave a gap above 0.9.
+
+    Measured on a clothing DCGAN: equal numbers of steps (30 or 100) told unseen sources from own samples in over 99 %
+    of cases; stopping each sample at a gap of 0.5, after 100 to 400 steps, in 60 %: the number of steps leaks
+    into the features. See docs/choosing.md.
+    """
+    return Fista(tolerance=0.9, min_steps=50)
+
+
 @dataclass(frozen=True, eq=False)
 class Inversion:
     """Features ẑ − anchor, max-pooled where asked.
@@ -29,13 +39,13 @@ class Inversion:
         solver: its settings are part of the feature and are saved with it.
 
     Source: arXiv 2306.06210, sections 4 and 5. Differs: features are ẑ − anchor, not ẑ, which a detector that
-    standardises cannot tell apart; solved to a certified gap, not to a small absolute change.
+    standardises cannot tell apart; every sample carries the certificate of its own inversion.
     """
 
     head: Head
     weight: float = 5e-4
     pool: int = 1
-    solver: Solver = field(default_factory=Fista)
+    solver: Solver = field(default_factory=attribution_solver)
 
     @property
     def spec(self) -> SampleSpec:

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+ROUNDING = 1e-5  # share of a clamp's range; undoing a rescaling leaves a clamped value this close to its bound
+
 
 class OutputActivation(Protocol):
     """Elementwise and increasing. `low` and `high` bound the output; either may be infinite."""
@@ -58,7 +60,9 @@ class Clip:
         return y.clamp(self.low, self.high)
 
     def saturated(self, y: Tensor) -> Tensor:
-        return (y <= self.low) | (y >= self.high)
+        span = self.high - self.low
+        slack = ROUNDING * (span if math.isfinite(span) else 1.0)
+        return (y <= self.low + slack) | (y >= self.high - slack)
 
     def settings(self) -> dict[str, Any]:
         bounds = {"low": self.low, "high": self.high}

@@ -28,7 +28,9 @@ class Fista:
     every array operation sees the same shapes whatever the batch, and easy samples do not wait for hard ones.
 
     Attributes:
-        tolerance: a sample is done when its relative duality gap is below this.
+        tolerance: a sample is done when its relative duality gap is below this,
+        min_steps: but not before so many steps; where the tolerance is loose, they keep the number of steps, and
+            with it the features, the same from sample to sample,
         max_steps: and given up after this many steps, with `Status.STEP_LIMIT`.
         slots: samples worked on at a time. 16 suits a CPU's cache; a GPU wants some hundreds.
         check_every: steps between two looks at the gap; rounded up to a multiple of it, `steps` says when.
@@ -37,7 +39,8 @@ class Fista:
     Differs: the dual bound is the best one seen so far, which only makes the gap smaller, never wrong.
     """
 
-    tolerance: float = 0.5
+    tolerance: float = 0.05
+    min_steps: int = 0
     max_steps: int = 2_000
     slots: int = 16
     check_every: int = 10
@@ -58,7 +61,8 @@ class Fista:
                 slots.step()
             now = slots.checked_step()
             finite = now.isfinite()
-            done = (now <= self.tolerance) | (slots.steps >= self.max_steps) | ~finite
+            solved = (now <= self.tolerance) & (slots.steps >= self.min_steps)
+            done = solved | (slots.steps >= self.max_steps) | ~finite
             free = [slot for slot in done.nonzero().flatten().tolist() if slots.sample[slot] >= 0]
             for slot in free:
                 i = slots.sample[slot]

@@ -1,0 +1,40 @@
+"""AUROC against a double loop and scikit-learn; balanced accuracy against counting."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+from morelli.numerics.metrics import auroc, balanced_accuracy
+
+scores = st.lists(st.one_of(st.integers(-3, 3).map(float), st.floats(-1e3, 1e3)), min_size=1, max_size=25)
+flags = st.lists(st.booleans(), min_size=1, max_size=25)
+
+
+@given(scores, scores)
+def test_auroc(own: list[float], foreign: list[float]) -> None:
+    wins = sum((f > o) + 0.5 * (f == o) for f in foreign for o in own)
+    found = auroc(*(torch.tensor(xs, dtype=torch.float64) for xs in (own, foreign)))
+    assert found == pytest.approx(wins / (len(own) * len(foreign)))
+    assert found == pytest.approx(roc_auc_score([0] * len(own) + [1] * len(foreign), own + foreign))
+
+
+@given(scores, scores)
+def test_auroc_turns_over_when_the_classes_do(own: list[float], foreign: list[float]) -> None:
+    a, b = (torch.tensor(xs, dtype=torch.float64) for xs in (own, foreign))
+    assert auroc(a, b) == pytest.approx(1 - auroc(b, a))
+
+
+@given(flags, flags)
+def test_balanced_accuracy(own: list[bool], foreign: list[bool]) -> None:
+    found = balanced_accuracy(torch.tensor(own), torch.tensor(foreign))
+    truth = [True] * len(own) + [False] * len(foreign)
+    assert found == pytest.approx(balanced_accuracy_score(truth, own + foreign))
+
+
+def test_auroc_can_be_wrong() -> None:
+    assert auroc(torch.tensor([0.0, 1.0]), torch.tensor([2.0])) == 1.0
+    assert auroc(torch.tensor([0.0, 3.0]), torch.tensor([2.0])) == 0.5
