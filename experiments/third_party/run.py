@@ -46,7 +46,7 @@ def mnist_wgan() -> nn.Module:
 
 
 def sibling(module: nn.Module, seed: int, strength: float = 0.1) -> nn.Module:
-    """The same generator, every weight of its last layer shifted by `strength` of their spread: a hard foreign source."""
+    """The same generator, the weights of its last layer shifted by `strength` of their spread: a hard source."""
     layer = [inner for inner in module.modules() if isinstance(inner, nn.ConvTranspose2d)][-1]
     noise = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():

@@ -70,22 +70,8 @@ def trained(run, place: Path) -> str:
     """The user's path up to an attributor; made once."""
     if not (place / "my.attributor").exists():
         assert run("head", "toygan:build", "--latent", "8x1x1", "--draws", 200, "--out", "my.head")[0] == 0
-        code, out, err = run(
-            *[
-                "train",
-                "my.head",
-                "--own",
-                "own",
-                "--other",
-                "other",
-                "--detector",
-                "lda",
-                "--rate",
-                "0.05",
-                "--out",
-                "my.attributor",
-            ]
-        )
+        words = "train my.head --own own --other other --detector lda --rate 0.05 --out my.attributor"
+        code, out, err = run(*words.split())
         assert code == 0, err
         assert "written: my.attributor" in out
     return "my.attributor"

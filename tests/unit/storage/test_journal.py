@@ -18,6 +18,10 @@ FILES = [
 ]
 
 
+def flat(files: list) -> list:
+    return [record for records in files for record in records]
+
+
 def write(path: Path, files: list) -> None:
     with Journal(path, "owner", COLUMNS) as journal:
         for records in files:
@@ -31,7 +35,7 @@ def read(path: Path) -> list:
 
 def test_round_trip(tmp_path: Path) -> None:
     write(tmp_path / "j.csv", FILES)
-    assert read(tmp_path / "j.csv") == sum(FILES, [])
+    assert read(tmp_path / "j.csv") == flat(FILES)
 
 
 @settings(max_examples=60, deadline=None)
@@ -43,7 +47,7 @@ def test_cut_anywhere(tmp_path_factory: pytest.TempPathFactory, cut: int) -> Non
     header = whole.index(b"\n") + 1
     path.write_bytes(whole[: header + cut % (len(whole) - header + 1)])
     kept = read(path)
-    complete = [n for n in range(len(FILES) + 1) if kept == sum(FILES[:n], [])]
+    complete = [n for n in range(len(FILES) + 1) if kept == flat(FILES[:n])]
     assert complete, kept  # whole files, in order, or nothing
     write(path, FILES[complete[0] :])
     assert path.read_bytes() == whole
