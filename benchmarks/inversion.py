@@ -51,9 +51,13 @@ class Contender:
 
 
 def contenders(linear: LinearMap) -> list[Contender]:
-    found = [Contender("Fista", lambda gap, steps, n: Fista(gap, steps, slots=min(n, Fista.slots)))]
+    found = [Contender("Fista", lambda gap, steps, n: Fista(tolerance=gap, max_steps=steps, slots=min(n, Fista.slots)))]
     if isinstance(linear, Dense):
-        found.append(Contender(f"Fista, {WIDE} slots", lambda gap, steps, n: Fista(gap, steps, slots=min(n, WIDE))))
+        found.append(
+            Contender(
+                f"Fista, {WIDE} slots", lambda gap, steps, n: Fista(tolerance=gap, max_steps=steps, slots=min(n, WIDE))
+            )
+        )
     return found
 
 
@@ -69,7 +73,7 @@ class Reference:
 
     @staticmethod
     def of(problem: LassoProblem, steps: int) -> Reference:
-        found = Fista(1e-4, steps, slots=min(len(problem.target), WIDE)).solve(problem)
+        found = Fista(tolerance=1e-4, max_steps=steps, slots=min(len(problem.target), WIDE)).solve(problem)
         upper = exact_objective(problem, found.value)
         lower = torch.maximum(upper * (1 - found.gap.double()), dual_bound(problem, found.value))
         return Reference(lower, upper)

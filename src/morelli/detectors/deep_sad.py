@@ -88,13 +88,15 @@ class DeepSadRecipe:
         """Features [n, *shape] and [m, *shape] (or None) → detector.
 
         Raises:
-            OutOfRange: features are not finite.
+            OutOfRange: features are not finite, or `standardise` is none of the three.
             MorelliError: the network collapsed: all training scores are the same.
         """
         other = own[:0] if other is None else other
         both = torch.cat([own, other])
         if not both.isfinite().all():
             raise OutOfRange("features for Deep SAD are not finite; check the range of the samples.")
+        if self.standardise not in ("own", "both", "none"):
+            raise OutOfRange(f"standardise is '{self.standardise}'; expected own, both or none.")
         statistics = {"own": own, "both": both}.get(self.standardise)
         standardisation = Standardisation.none(own) if statistics is None else Standardisation.fit(statistics)
         data = standardisation(both)

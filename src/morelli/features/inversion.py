@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -11,7 +11,8 @@ from torch.nn.functional import max_pool1d, max_pool2d
 from morelli.errors import MismatchError
 from morelli.features.protocol import Features, Progress, SampleSpec
 from morelli.numerics.head import Head
-from morelli.numerics.lasso import LassoProblem, Solver, Status
+from morelli.numerics.lasso import LassoProblem, Status
+from morelli.numerics.solvers import solver_from_settings, solver_settings
 from morelli.numerics.solvers.fista import Fista
 from morelli.numerics.state import State
 
@@ -45,7 +46,7 @@ class Inversion:
     head: Head
     weight: float = 5e-4
     pool: int = 1
-    solver: Solver = field(default_factory=attribution_solver)
+    solver: Fista = field(default_factory=attribution_solver)
 
     @property
     def spec(self) -> SampleSpec:
@@ -80,14 +81,19 @@ class Inversion:
         return max_pool2d(z, self.pool) if z.ndim == 4 else max_pool1d(z, self.pool)
 
     def state(self) -> State:
-        settings = {"type": "inversion", "weight": self.weight, "pool": self.pool, "solver": asdict(self.solver)}  # type: ignore[call-overload]
+        settings = {
+            "type": "inversion",
+            "weight": self.weight,
+            "pool": self.pool,
+            "solver": solver_settings(self.solver),
+        }
         return State(settings, parts={"head": self.head.state()})
 
     @staticmethod
     def from_state(state: State) -> Inversion:
         settings = state.settings
         head = Head.from_state(state.parts["head"])
-        return Inversion(head, settings["weight"], settings["pool"], Fista(**settings["solver"]))
+        return Inversion(head, settings["weight"], settings["pool"], solver_from_settings(settings["solver"]))
 
 
 def saturated_share(features: Features) -> Tensor:

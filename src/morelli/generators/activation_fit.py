@@ -11,6 +11,8 @@ from morelli.numerics.activation import Clip, Identity, OutputActivation, Rescal
 
 CLOSE = 1e-4  # of the output's range; float32 layers agree far better, other functions far worse
 
+ROUNDING = 1e-6  # of the output's range; below this, fits are equally good
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -25,17 +27,17 @@ class Fit:
 
 
 def fit_activation(before: Tensor, after: Tensor) -> Fit:
-    """Try identity, tanh and sigmoid, also rescaled, then a clamp; keep the first that holds, else the best."""
+    """Try identity, tanh and sigmoid, also rescaled, and a clamp; the first that is as good as the best, nearly.
+
+    Near zero all of them are straight lines, so it is not enough that one holds: a tanh whose outputs are small
+    must not pass for an identity.
+    """
     a, y = before.double().flatten(), after.double().flatten()
-    fits = []
-    for plain in (Identity(), Tanh(), Sigmoid()):
-        for candidate in (plain, _rescaled(plain, a, y)):
-            fits.append(Fit(candidate, activation_error(candidate, a, y)))
-            if fits[-1].holds:
-                return fits[-1]
-    clamp = _clamped(a, y)
-    fits.append(Fit(clamp, activation_error(clamp, a, y)))
-    return min(fits, key=lambda fit: fit.error)
+    plain = (Identity(), Tanh(), Sigmoid())
+    candidates = [form for inner in plain for form in (inner, _rescaled(inner, a, y))] + [_clamped(a, y)]
+    fits = [Fit(candidate, activation_error(candidate, a, y)) for candidate in candidates]
+    best = min(fit.error for fit in fits)
+    return next(fit for fit in fits if fit.error <= max(10 * best, ROUNDING))
 
 
 def activation_error(activation: OutputActivation, before: Tensor, after: Tensor) -> float:

@@ -59,7 +59,7 @@ def test_both_solvers_find_the_same_optimum(
 ) -> None:
     start = head.anchor if from_anchor else None
     paper = inversion.PaperFista(0.5, start, change=1e-7, max_steps=3_000).solve(problem)
-    ours = Fista(1e-5, 3_000).solve(problem)
+    ours = Fista(tolerance=1e-5, max_steps=3_000).solve(problem)
     assert torch.allclose(objective(problem, paper.value), objective(problem, ours.value), rtol=1e-4)
     assert set(paper.status) == {Status.CONVERGED}
     assert paper.gap.max() < 1e-3
