@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,11 @@ from torch import Tensor
 
 from morelli.numerics.lasso import LassoProblem, Solution, Solver, dual_objective, objective
 from morelli.numerics.linear import Dense, LinearMap, map_from_state, squared_norm
-from morelli.numerics.solvers.fista import Fista
+from morelli.numerics.solvers.fista import CPU_SLOTS, Fista
 from morelli.numerics.state import State
 from morelli.storage import bundle
 
+PAPER = "PaperFista"
 END = "PaperFista's end"  # the goal: at least as accurate as PaperFista when it stops
 GAP_GOALS = {"gap 0.5": 0.5, "gap 0.1": 0.1}  # certified goals, for every image
 LOOKS = 1.1  # PaperFista is looked at after steps that grow by this factor
@@ -51,7 +52,7 @@ class Contender:
 
 
 def contenders(linear: LinearMap) -> list[Contender]:
-    found = [Contender("Fista", lambda gap, steps, n: Fista(tolerance=gap, max_steps=steps, slots=min(n, Fista.slots)))]
+    found = [Contender("Fista", lambda gap, steps, n: Fista(tolerance=gap, max_steps=steps, slots=min(n, CPU_SLOTS)))]
     if isinstance(linear, Dense):
         found.append(
             Contender(
@@ -190,36 +191,38 @@ def limit_for(case: Case, contender: Contender, reference: Reference, excess: fl
     return high
 
 
-def peak_bytes(case: Case, contender: str, norm: float) -> int | None:
-    """Growth of the resident memory's high-water mark during a short solve, in a fresh process; Linux only."""
+def peak_bytes(case: Case, norm: float) -> dict[str, int]:
+    """Solver → growth of the resident memory's high-water mark in a short solve, in a fresh process; Linux only."""
     if not Path("/proc/self/clear_refs").exists():
-        return None
+        return {}
     with tempfile.TemporaryDirectory() as folder:
         tensors = {"target": case.problem.target}
         if case.paper.start is not None:
             tensors["start"] = case.paper.start
-        settings = {"weight": case.problem.weight, "contender": contender, "step": case.paper.step, "norm": norm}
+        settings = {"weight": case.problem.weight, "step": case.paper.step, "norm": norm}
         bundle.write(Path(folder) / "case", "benchmark", State(settings, tensors, {"map": case.problem.map.state()}))
         command = [sys.executable, __file__, "--peak-of", folder + "/case", "--threads", str(torch.get_num_threads())]
-        quiet = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}  # freed arrays are returned, so none is hidden
-        child = subprocess.run(command, capture_output=True, text=True, env=quiet, check=False)
-    return int(child.stdout) if child.returncode == 0 and child.stdout.strip().isdigit() else None
+        returning = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}  # freed arrays are given back, so none is hidden
+        return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, env=returning, check=True).stdout)
 
 
-def print_peak(folder: Path) -> None:
+def print_peaks(folder: Path) -> None:
     """The child's side of `peak_bytes`."""
     state = bundle.read(folder, "benchmark").state
     linear, target = map_from_state(state.parts["map"]), state.tensors["target"]
     problem = LassoProblem(linear, target, state.settings["weight"])
-    made = {entry.name: entry.make(0.0, PEAK_STEPS, len(target)) for entry in contenders(linear)}
-    paper = PaperFista(state.settings["step"], state.tensors.get("start"), max_steps=PEAK_STEPS)
-    solver = made.get(state.settings["contender"], paper)
+    solvers = {entry.name: entry.make(0.0, PEAK_STEPS, len(target)) for entry in contenders(linear)}
+    solvers[PAPER] = PaperFista(state.settings["step"], state.tensors.get("start"), max_steps=PEAK_STEPS)
+    peaks = {}
     with known_norm(state.settings["norm"]):
-        solver.solve(replace(problem, target=target[:1]))  # loads libraries and starts threads
-        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again from here
-        before = memory("VmRSS")
-        solver.solve(problem)
-    print(max(0, memory("VmHWM") - before))
+        for name, solver in solvers.items():
+            with suppress(NotApplicable):
+                solver.solve(replace(problem, target=target[:1]))  # loads libraries and starts threads
+                Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again from here
+                before = memory("VmRSS")
+                solver.solve(problem)
+                peaks[name] = max(0, memory("VmHWM") - before)
+    print(json.dumps(peaks))
 
 
 # One head
@@ -281,7 +284,7 @@ def measure(case: Case, plan: Plan, say: Callable[[str], None] = lambda _: None)
         times = time_all(case, entries, plan)
     facts |= known | {"setup_seconds": setup} | floors(case, entries, times)
     say(f"{case.name}: memory")
-    peaks = {entry.solver: peak_bytes(case, entry.solver, norm) if plan.peak else None for entry in entries}
+    peaks = peak_bytes(case, norm) if plan.peak else {}
     return [row(case, i, entries, times, setup, peaks) for i in range(len(entries))], facts
 
 
@@ -296,7 +299,7 @@ def prepare(case: Case, made: list[Contender], plan: Plan, say: Callable[[str], 
         say(f"{case.name}: PaperFista")
         looks = watch_paper(case, reference)
         paper = {"step": case.paper.step, "own_rule_held": looks[-1].done}
-        entries += paper_entries(looks, f"PaperFista, at most {case.paper.max_steps} steps")
+        entries += paper_entries(looks, f"{PAPER}, at most {case.paper.max_steps} steps")
     except NotApplicable as reason:
         paper = {"step": case.paper.step, "not_applicable": str(reason)}
     for contender in made:
@@ -329,7 +332,7 @@ def row(
     entries: list[Entry],
     times: list[list[float]],
     setup: dict[str, float],
-    peaks: dict[str, int | None],
+    peaks: dict[str, int],
 ) -> dict[str, Any]:
     entry, bare = entries[index], times[index]
     once = setup.get(entry.solver, 0.0)  # PaperFista's step is given
@@ -349,7 +352,7 @@ def row(
         "suboptimality_at_least": entry.at_least,
         "gap": entry.gap,
         "steps": entry.steps,
-        "peak_bytes": peaks[entry.solver],
+        "peak_bytes": peaks.get(entry.solver.split(", at most")[0]),
         "ratio_to_paper": statistics.median(ours) / statistics.median(own) if both else None,
         "ratio_to_paper_without_setup": statistics.median(ours) / statistics.median(bare) if both else None,
         "ratio_to_paper_of_minima": min(ours) / min(own) if both else None,
@@ -393,7 +396,7 @@ def main() -> None:
     if given.threads:
         torch.set_num_threads(given.threads)
     if given.peak_of:
-        print_peak(given.peak_of)
+        print_peaks(given.peak_of)
         return
     plan = QUICK if given.quick else Plan()
     plan = replace(plan, images=given.images or plan.images)

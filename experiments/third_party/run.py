@@ -4,6 +4,7 @@ Run: python experiments/third_party/run.py
 """
 
 import json
+import tempfile
 from pathlib import Path
 
 import torch
@@ -11,8 +12,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 import morelli
+from morelli.numerics.metrics import auroc
+from morelli.storage.samples import read_all
 
 WEIGHTS = Path("../shared/data/generators")
+PHOTOGRAPHS = Path("../shared/data/celeba64")
 HERE = Path(__file__).parent
 SEEDS = (0, 1, 2)
 
@@ -54,60 +58,77 @@ def sibling(module: nn.Module, seed: int, strength: float = 0.1) -> nn.Module:
     return module
 
 
-CASES = {  # model in question: (its builder, latent, builder of the negatives, {unseen source: builder})
-    "celeba64_vae": (
-        lambda: vae_decoder("celeba64_vae.safetensors"),
-        (10,),
-        lambda: sibling(vae_decoder("celeba64_vae.safetensors"), seed=1, strength=0.5),
-        {
-            "celeba64_betavae": lambda: vae_decoder("celeba64_betavae.safetensors"),
-            "last layer shifted by 10 %": lambda: sibling(vae_decoder("celeba64_vae.safetensors"), seed=2),
-        },
-    ),
-    "mnist28_wgangp": (
-        mnist_wgan,
-        (64, 1, 1),
-        lambda: sibling(mnist_wgan(), seed=1, strength=0.5),
-        {"last layer shifted by 10 %": lambda: sibling(mnist_wgan(), seed=2)},
-    ),
-}
+SHIFTS = {"last layer shifted by 10 %": 0.1, "last layer shifted by 20 %": 0.2}
+OWN, HELD_OUT, OTHER, TEST = 1000, 300, 1000, 200
 
 
-def judge(case: str, seed: int, folder: Path) -> dict[str, float]:
+def sources(case: str) -> tuple[tuple[int, ...], dict[str, nn.Module]]:
+    """Shape of the latent; the model in question, the source of negatives, and the unseen sources, in this order."""
+    if case == "mnist28_wgangp":
+        shifted = {name: sibling(mnist_wgan(), seed=2, strength=strength) for name, strength in SHIFTS.items()}
+        return (64, 1, 1), {"own": mnist_wgan(), "last layer shifted by 30 %": sibling(mnist_wgan(), 1, 0.3)} | shifted
+    own = "celeba64_vae.safetensors"
+    shifted = {name: sibling(vae_decoder(own), seed=2, strength=strength) for name, strength in SHIFTS.items()}
+    return (10,), {"own": vae_decoder(own), "celeba64_betavae": vae_decoder("celeba64_betavae.safetensors")} | shifted
+
+
+def others(folder: Path, spec: morelli.SampleSpec, seed: int) -> None:
+    """For the 64×64 case: two shipped GANs, and face photographs (JPEG decoded, saved as PNG like everything else)."""
+    for name in ("clothing-dcgan", "clothing-lsgan"):
+        gan = morelli.TorchGenerator(morelli.load_generator(name), (100, 1, 1), announce=lambda line: None)
+        write((gan.samples(TEST, 10 * seed + 2) + 1) / 2, folder / name, spec)
+    files = sorted(PHOTOGRAPHS.glob("*.jpg"))[seed * TEST : (seed + 1) * TEST]
+    write(read_all(files, spec).samples, folder / "face photographs", spec)
+
+
+def write(samples: torch.Tensor, folder: Path, spec: morelli.SampleSpec) -> None:
+    folder.mkdir(parents=True)
+    for i, sample in enumerate(samples):
+        morelli.write_image(sample, folder / f"{i:04d}.png", spec)
+
+
+def judge(case: str, seed: int, folder: Path) -> dict[str, dict[str, float]]:
     """The public path: head, files, train, attribute."""
-    own_module, latent, negative, foreign = CASES[case]
-    own = morelli.TorchGenerator(own_module(), latent)
-    head = own.head(n=10_000, seed=seed)
-    spec = morelli.SampleSpec(head.map.out_shape, head.activation.low, head.activation.high)
-    sources = {
-        "own": (own, 1300, 0),
-        "other": (morelli.TorchGenerator(negative(), latent), 1000, 1),
-        "test": (own, 200, 2),
+    latent, modules = sources(case)
+    generators = {
+        name: morelli.TorchGenerator(module, latent, announce=lambda line: None) for name, module in modules.items()
     }
-    sources |= {name: (morelli.TorchGenerator(build(), latent), 200, 2) for name, build in foreign.items()}
-    for name, (generator, count, draw) in sources.items():
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        for i, sample in enumerate(generator.samples(count, 10 * seed + draw)):
-            morelli.write_image(sample, folder / name / f"{i:04d}.png", spec)
-    attributor = morelli.train(head, folder / "own", folder / "other", detector="lda", held_out=300, seed=seed)
-    shares = {}
-    for name in ("test", *foreign):
-        report = morelli.attribute(folder / name, attributor)
-        shares[name] = report.counts()["attributed"] / len(report.judged)
-    return {name: 0.5 * (shares["test"] + 1 - share) for name, share in shares.items() if name != "test"}
+    own, negative, *_ = generators
+    head = generators[own].head(n=10_000, seed=seed)
+    spec = morelli.SampleSpec(head.map.out_shape, head.activation.low, head.activation.high)
+    write(generators[own].samples(OWN + HELD_OUT, 10 * seed), folder / "train own", spec)
+    write(generators[negative].samples(OTHER, 10 * seed + 1), folder / "train other", spec)
+    for name, generator in generators.items():
+        write(generator.samples(TEST, 10 * seed + 2), folder / name, spec)
+    if case == "celeba64_vae":
+        others(folder, spec, seed)
+    attributor = morelli.train(
+        head, folder / "train own", folder / "train other", detector="lda", held_out=HELD_OUT, seed=seed
+    )
+    tests = [path.name for path in sorted(folder.iterdir()) if not path.name.startswith("train")]
+    reports = {name: morelli.attribute(folder / name, attributor) for name in tests}
+    scores = {name: torch.tensor([j.verdict.score for j in report.judged]) for name, report in reports.items()}
+    mine = reports[own].counts()["attributed"] / TEST
+    return {
+        name: {
+            "balanced_accuracy": round(0.5 * (mine + 1 - reports[name].counts()["attributed"] / TEST), 4),
+            "auroc": round(auroc(scores[own], scores[name]), 4),
+            "seen": name == negative,
+        }
+        for name in tests
+        if name != own
+    }
 
 
 def main() -> None:
-    import tempfile
-
-    results: dict[str, dict[str, list[float]]] = {}
-    for case in CASES:
+    results: dict[str, list] = {}
+    for case in ("celeba64_vae", "mnist28_wgangp"):
         for seed in SEEDS:
             with tempfile.TemporaryDirectory() as folder:
-                for source, value in judge(case, seed, Path(folder)).items():
-                    results.setdefault(case, {}).setdefault(source, []).append(round(value, 4))
-                print(case, seed, results[case], flush=True)
-    run = {"balanced_accuracy": results, "seeds": SEEDS, "method": "flipad, lda", "morelli": morelli.__version__}
+                results.setdefault(case, []).append(judge(case, seed, Path(folder)))
+            print(case, seed, results[case][-1], flush=True)
+    settings = {"own": OWN, "held_out": HELD_OUT, "other": OTHER, "test": TEST, "seeds": SEEDS, "method": "flipad, lda"}
+    run = {"settings": settings, "results": results, "morelli": morelli.__version__, "torch": torch.__version__}
     (HERE / "run.json").write_text(json.dumps(run, indent=1) + "\n")
 
 

@@ -10,7 +10,7 @@ from toys import toy_heads, toy_samples
 
 from morelli import SampleSpec, Tanh
 from morelli.attribution.kinds import extractor_from_state
-from morelli.errors import MismatchError, OutOfRange
+from morelli.errors import MismatchError
 from morelli.features.baselines import LogDct, RawValues
 from morelli.features.inversion import Inversion
 from morelli.features.protocol import Extractor
@@ -122,13 +122,16 @@ def test_pooling_a_table_is_refused() -> None:
         Inversion(toy_heads()["table"], pool=2).extract(toy_samples("table", 2))
 
 
-def test_inversion_notes_saturation_and_refuses_values_out_of_range() -> None:
+def test_inversion_notes_saturation_and_values_out_of_range() -> None:
     samples = toy_samples("deconvolution", 2).clamp(-0.9, 0.9)
     samples[1, :, :, :4] = 1.0
     features = extractor("inversion").extract(samples)
     assert features.notes["saturated"].tolist() == [0.0, 0.5]
-    with pytest.raises(OutOfRange, match="Bring them to that range"):
-        extractor("inversion").extract(samples * 255)
+    assert features.reasons == ("", "")
+    far = torch.cat([samples[:1] * 255, samples[1:]])
+    reasons = extractor("inversion").extract(far).reasons
+    assert "outside the range" in reasons[0]
+    assert reasons[1] == ""
 
 
 def test_inversion_gives_a_reason_for_what_did_not_converge() -> None:

@@ -19,7 +19,7 @@ from morelli.attribution.attributor import Attributor, fit_attributor
 from morelli.attribution.kinds import METHODS, RECIPES
 from morelli.detectors.deep_sad import DeepSadRecipe
 from morelli.detectors.protocol import DetectorRecipe
-from morelli.errors import MismatchError, MorelliError, TooFewSamples, UnreadableBundle
+from morelli.errors import MismatchError, MorelliError, OutOfRange, TooFewSamples, UnreadableBundle
 from morelli.features.inversion import Inversion
 from morelli.features.protocol import Extractor, Features, SampleSpec
 from morelli.numerics.head import Head
@@ -89,6 +89,9 @@ def train(
     recipe = build_recipe(extractor.spec, method, detector, epochs, bf16)
     mine = _gather(own, extractor.spec, "reading own samples", stage)
     theirs = None if other is None else _gather(other, extractor.spec, "reading other samples", stage)
+    if extractor.spec.outside(mine.values).any():
+        low, high = extractor.spec.low, extractor.spec.high
+        raise OutOfRange(f"some own samples leave the range of this head, [{low:g}, {high:g}]. Are they of this model?")
     kept = _held_out_count(len(mine.values), rate, held_out)
     order = torch.randperm(len(mine.values), generator=torch.Generator().manual_seed(seed))
 

@@ -59,16 +59,21 @@ class Inversion:
     def extract(self, samples: Tensor, progress: Progress | None = None) -> Features:
         """[n, *spec.shape] → features, with notes `saturated` (share of outputs), `gap` and `steps`.
 
+        A sample outside the head's output range is inverted as far as the range goes, and its reason says so.
+
         Raises:
-            MismatchError, OutOfRange: see `Head.target`.
+            MismatchError: another shape.
         """
+        self.spec.check(samples)
         head = self.head.to(samples.device, samples.dtype)
         parts = [self._extract(head, batch, progress) for batch in samples.split(BATCH)]
         return Features.concatenate(parts)
 
     def _extract(self, head: Head, samples: Tensor, progress: Progress | None) -> Features:
+        outside = self.spec.outside(samples).tolist()
+        samples = samples.clamp(head.activation.low, head.activation.high)
         solution = self.solver.solve(LassoProblem(head.map, head.target(samples), self.weight), progress)
-        reasons = tuple("" if s is Status.CONVERGED else f"inversion: {s.value}" for s in solution.status)
+        reasons = tuple(map(_reason, solution.status, outside))
         saturated = head.activation.saturated(samples).flatten(1).float().mean(1)
         notes = {"saturated": saturated, "gap": solution.gap, "steps": solution.steps.to(samples)}
         return Features(self._pooled(solution.value + head.anchor) - self._pooled(head.anchor[None]), notes, reasons)
@@ -94,6 +99,12 @@ class Inversion:
         settings = state.settings
         head = Head.from_state(state.parts["head"])
         return Inversion(head, settings["weight"], settings["pool"], solver_from_settings(settings["solver"]))
+
+
+def _reason(status: Status, outside: bool) -> str:
+    if outside:
+        return "values lie outside the range that the model's output activation can make."
+    return "" if status is Status.CONVERGED else f"inversion: {status.value}"
 
 
 def saturated_share(features: Features) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from morelli.errors import MismatchError
+from morelli.numerics.head import SLACK
 from morelli.numerics.state import State
 
 Progress = Callable[[int], None]  # called with the number of samples that were just finished
@@ -37,6 +38,11 @@ class SampleSpec:
         """Raises MismatchError unless samples are [n, *shape]."""
         if tuple(samples.shape[1:]) != self.shape:
             raise MismatchError(f"samples are {tuple(samples.shape[1:])}; expected {self.shape}.")
+
+    def outside(self, samples: Tensor) -> Tensor:
+        """Boolean [n]: which samples leave [low, high] by more than a thousandth of it."""
+        slack = SLACK * (self.high - self.low) if math.isfinite(self.high - self.low) else 0.0
+        return ((samples < self.low - slack) | (samples > self.high + slack)).flatten(1).any(1)
 
     def settings(self) -> dict[str, Any]:
         bounds = {"low": self.low, "high": self.high}

@@ -19,6 +19,8 @@ from morelli.numerics.lasso import (
 )
 from morelli.numerics.linear import squared_norm
 
+CPU_SLOTS, GPU_SLOTS = 16, 512
+
 
 @dataclass(frozen=True)
 class Fista:
@@ -32,7 +34,7 @@ class Fista:
         min_steps: but not before so many steps; where the tolerance is loose, they keep the number of steps, and
             with it the features, the same from sample to sample,
         max_steps: and given up after this many steps, with `Status.STEP_LIMIT`.
-        slots: samples worked on at a time. 16 suits a CPU's cache; a GPU wants some hundreds.
+        slots: samples worked on at a time; None takes 16 on a CPU, to suit its cache, and 512 elsewhere.
         check_every: steps between two looks at the gap; rounded up to a multiple of it, `steps` says when.
 
     Sources: Beck & Teboulle 2009 (the method); O'Donoghue & Candès 2015 (restart by gradient).
@@ -42,7 +44,7 @@ class Fista:
     tolerance: float = 0.05
     min_steps: int = 0
     max_steps: int = 2_000
-    slots: int = 16
+    slots: int | None = None
     check_every: int = 10
 
     def solve(self, problem: LassoProblem, progress: Callable[[int], None] | None = None) -> Solution:
@@ -53,9 +55,10 @@ class Fista:
         status = [Status.CONVERGED] * n
         if n == 0 or norm == 0.0:
             return Solution(value, tuple(status), gap, steps)
-        slots = _Slots(problem, self.slots, 1.0 / norm)
+        count = self.slots or (CPU_SLOTS if target.device.type == "cpu" else GPU_SLOTS)
+        slots = _Slots(problem, count, 1.0 / norm)
         waiting = iter(range(n))
-        slots.fill(range(self.slots), waiting)
+        slots.fill(range(count), waiting)
         while slots.busy():
             for _ in range(self.check_every - 1):
                 slots.step()
