@@ -274,7 +274,7 @@ def measure(case: Case, plan: Plan, say: Callable[[str], None] = lambda _: None)
     """Rows, and what is known of the head."""
     problem = case.problem
     say(f"{case.name}: L")
-    norm = squared_norm(problem.map, problem.target)
+    norm = squared_norm(problem.map)
     made = contenders(problem.map)
     setup = {contender.name: setup_seconds(contender, problem, norm, plan.paper_repeats) for contender in made}
     facts: dict[str, Any] = {"head": case.name, "origin": case.origin, "step_1_over_L": 1 / norm}

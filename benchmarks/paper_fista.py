@@ -42,7 +42,7 @@ class PaperFista:
 
     def check(self, problem: LassoProblem) -> None:
         """Raises NotApplicable for a step above 4/(3L): there the momentum makes FISTA diverge (without it, 2/L)."""
-        norm = squared_norm(problem.map, problem.target)
+        norm = squared_norm(problem.map)
         longest = 4 / (3 * norm) if norm > 0 else math.inf
         if self.step > longest:
             raise NotApplicable(

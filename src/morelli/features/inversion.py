@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from morelli.errors import MismatchError
 from morelli.features.protocol import Features, Progress, SampleSpec
 from morelli.numerics.head import Head
 from morelli.numerics.lasso import LassoProblem, Status
+from morelli.numerics.linear import squared_norm
 from morelli.numerics.solvers import solver_from_settings, solver_settings
 from morelli.numerics.solvers.fista import Fista
 from morelli.numerics.state import State
@@ -48,6 +50,11 @@ class Inversion:
     pool: int = 1
     solver: Fista = field(default_factory=attribution_solver)
 
+    @cached_property
+    def norm(self) -> float:
+        """`squared_norm` of the head's map, measured once."""
+        return squared_norm(self.head.map)
+
     @property
     def spec(self) -> SampleSpec:
         low, high = self.head.activation.low, self.head.activation.high
@@ -72,7 +79,7 @@ class Inversion:
     def _extract(self, head: Head, samples: Tensor, progress: Progress | None) -> Features:
         outside = self.spec.outside(samples).tolist()
         samples = samples.clamp(head.activation.low, head.activation.high)
-        solution = self.solver.solve(LassoProblem(head.map, head.target(samples), self.weight), progress)
+        solution = self.solver.solve(LassoProblem(head.map, head.target(samples), self.weight, self.norm), progress)
         reasons = tuple(map(_reason, solution.status, outside))
         saturated = head.activation.saturated(samples).flatten(1).float().mean(1)
         notes = {"saturated": saturated, "gap": solution.gap, "steps": solution.steps.to(samples)}

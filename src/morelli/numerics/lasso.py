@@ -21,12 +21,14 @@ class LassoProblem:
 
     Attributes:
         target: [n, *map.out_shape].
-        weight: α ≥ 0. The paper's eq. (5) has no ½, so its λ is 2α; its printed values are the α used here.
+        weight: α > 0. The paper's eq. (5) has no ½, so its λ is 2α; its printed values are the α used here.
+        norm: `squared_norm(map)` where it is known; measuring it takes longer than inverting a few samples.
     """
 
     map: LinearMap
     target: Tensor
     weight: float
+    norm: float | None = None
 
     def __post_init__(self) -> None:
         if tuple(self.target.shape[1:]) != self.map.out_shape:

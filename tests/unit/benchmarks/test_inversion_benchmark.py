@@ -38,7 +38,7 @@ def head() -> Head:
     rng = torch.Generator().manual_seed(0)
     geometry = Geometry((2, 2), (1, 1), (1, 1))
     raw = TransposedConv(torch.randn(4, 3, 4, 4, generator=rng), (4, 4, 4), (3, 8, 8), geometry)
-    scale = squared_norm(raw, torch.zeros(1)) ** -0.5
+    scale = squared_norm(raw) ** -0.5
     return Head(
         TransposedConv(raw.weight * scale, raw.in_shape, raw.out_shape, geometry),
         torch.zeros(3, 1, 1),
@@ -67,7 +67,7 @@ def test_both_solvers_find_the_same_optimum(
 
 
 def test_a_step_that_diverges_is_refused(inversion: ModuleType, problem: LassoProblem) -> None:
-    norm = squared_norm(problem.map, problem.target)
+    norm = squared_norm(problem.map)
     with pytest.raises(inversion.NotApplicable, match="converges only below"):
         inversion.PaperFista(2.01 / norm).solve(problem)
 

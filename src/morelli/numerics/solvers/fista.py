@@ -49,7 +49,7 @@ class Fista:
 
     def solve(self, problem: LassoProblem, progress: Callable[[int], None] | None = None) -> Solution:
         target, n = problem.target, len(problem.target)
-        norm = squared_norm(problem.map, target)
+        norm = squared_norm(problem.map) if problem.norm is None else problem.norm
         value = target.new_zeros(n, *problem.map.in_shape)
         gap, steps = target.new_zeros(n), torch.zeros(n, dtype=torch.int64)
         status = [Status.CONVERGED] * n
