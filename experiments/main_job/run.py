@@ -4,6 +4,7 @@ Run: python experiments/main_job/run.py          (interrupted, it goes on where 
 """
 
 import json
+import os
 import platform
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ from morelli.storage.generators import shipped_generators
 from morelli.storage.images import from_eight_bits, to_eight_bits
 from morelli.storage.samples import find, read_all
 
+DATA = Path(os.environ.get("MORELLI_DATA", "../shared/data"))
 SEEDS = (0, 1, 2)
 OWN, OTHER, HELD_OUT, TEST = 1000, 1000, 300, 200
 RATE = 0.005
@@ -32,7 +34,7 @@ METHODS = {  # name → method, detector, epochs of Deep SAD (the paper trains 5
     "dctpad, Deep SAD": ("dctpad", "deep_sad", 15),
 }
 DEEP_SAD_TARGETS = ("clothing-dcgan",)  # for CPU time: a fit on inversions takes minutes
-PHOTOGRAPHS = Path("../shared/data/clothing64")  # real images, judged as one more source where they are at hand
+PHOTOGRAPHS = DATA / "clothing64"  # real images, judged as one more source where they are at hand
 HERE = Path(__file__).parent
 SPEC = morelli.SampleSpec((3, 64, 64))
 

@@ -4,6 +4,7 @@ Run: python experiments/small_gans/run.py [clothing64 | celeba64]     (interrupt
 """
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -15,14 +16,15 @@ import morelli
 from morelli.cli.progress import bars
 from morelli.storage.images import to_eight_bits
 
+DATA = Path(os.environ.get("MORELLI_DATA", "../shared/data"))
 # Half the paper's width, smaller batches and far fewer steps: what two CPU cores allow. LSGAN's critic keeps twice the
 # paper's width, since at half of it the generator got no signal (sheets of noise after 1,500 steps).
 RUNS = {
     "dcgan": {"family": "dcgan", "seed": 0, "steps": 3000, "batch": 64, "critic_width": 32},
-    "dcgan-b": {"family": "dcgan", "seed": 1, "steps": 3000, "batch": 64, "critic_width": 32},
+    "dcgan-b": {"family": "dcgan", "seed": 1, "steps": 2500, "batch": 64, "critic_width": 32},
     "lsgan": {"family": "lsgan", "seed": 0, "steps": 2000, "batch": 32, "critic_width": 128},
     "ebgan": {"family": "ebgan", "seed": 0, "steps": 2500, "batch": 64, "critic_width": 32},
-    "wgan-gp": {"family": "wgan-gp", "seed": 0, "steps": 1500, "batch": 16, "critic_width": 32},
+    "wgan-gp": {"family": "wgan-gp", "seed": 0, "steps": 2000, "batch": 16, "critic_width": 32},
 }
 SHARED = {"width": 32, "bf16": True}
 SHIPPED = {"clothing64": "clothing"}  # CC0; no other data set here may be trained on for shipping at this size
@@ -34,7 +36,7 @@ def main(data: str) -> None:
     for name, settings in RUNS.items():
         with bars() as stage:
             out = work / f"{name}.generator"
-            morelli.train_gan(Path("../shared/data") / data, out, **settings, **SHARED, stage=stage)
+            morelli.train_gan(DATA / data, out, **settings, **SHARED, stage=stage)
         if data in SHIPPED:
             shipped = ROOT / "src/morelli/demo" / f"{SHIPPED[data]}-{name}"
             shutil.rmtree(shipped, ignore_errors=True)

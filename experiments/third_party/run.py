@@ -4,6 +4,7 @@ Run: python experiments/third_party/run.py
 """
 
 import json
+import os
 import tempfile
 from pathlib import Path
 
@@ -15,8 +16,9 @@ import morelli
 from morelli.numerics.metrics import auroc
 from morelli.storage.samples import read_all
 
-WEIGHTS = Path("../shared/data/generators")
-PHOTOGRAPHS = Path("../shared/data/celeba64")
+DATA = Path(os.environ.get("MORELLI_DATA", "../shared/data"))
+WEIGHTS = DATA / "generators"
+PHOTOGRAPHS = DATA / "celeba64"
 HERE = Path(__file__).parent
 SEEDS = (0, 1, 2)
 
