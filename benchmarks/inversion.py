@@ -400,7 +400,8 @@ def main() -> None:
         return
     plan = QUICK if given.quick else Plan()
     plan = replace(plan, images=given.images or plan.images)
-    screen, header, rows, facts = Console(), describe(plan.quick), [], []
+    screen = Console(width=max(170, Console().width))
+    header, rows, facts = describe(plan.quick), [], []
     with Console(stderr=True).status("heads") as status:
         for case in cases(plan):
             found, known = measure(case, plan, status.update)

@@ -29,7 +29,7 @@ METHODS = {  # name → method, detector, epochs of Deep SAD (the paper trains 5
     "flipad, lda": ("flipad", "lda", None),
     "rawpad, lda": ("rawpad", "lda", None),
     "dctpad, lda": ("dctpad", "lda", None),
-    "flipad, Deep SAD": ("flipad", "deep_sad", 5),
+    "flipad, Deep SAD": ("flipad", "deep_sad", 10),
     "rawpad, Deep SAD": ("rawpad", "deep_sad", 15),
     "dctpad, Deep SAD": ("dctpad", "deep_sad", 15),
 }

@@ -44,12 +44,13 @@ class LdaRecipe:
     """Standardise by own samples, keep the first principal axes of both classes, fit scikit-learn's LDA there.
 
     Attributes:
-        axes: principal axes kept where features are wider; fewer where there are fewer samples.
+        axes: principal axes kept where features are wider; fewer where there are fewer samples. See
+            docs/choosing.md for how 128 was chosen.
 
     Source: Ledoit & Wolf 2004 (the covariance), as in scikit-learn with solver "lsqr", shrinkage "auto".
     """
 
-    axes: int = 512
+    axes: int = 128
 
     def steps(self, own: int, other: int) -> int:
         return 1
