@@ -27,7 +27,3 @@ class UnreadableBundle(MorelliError):
 
 class TooFewSamples(MorelliError):
     """There are not enough samples for what is promised, for example a rate below 1/(n+1)."""
-
-
-class MissingExtra(MorelliError):
-    """An optional library is needed; the text holds the install command."""

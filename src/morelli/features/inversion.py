@@ -12,7 +12,7 @@ from torch.nn.functional import max_pool1d, max_pool2d
 from morelli.errors import MismatchError
 from morelli.features.protocol import Features, Progress, SampleSpec
 from morelli.numerics.head import Head
-from morelli.numerics.lasso import LassoProblem, Status
+from morelli.numerics.lasso import LassoProblem, Solver, Status
 from morelli.numerics.linear import squared_norm
 from morelli.numerics.solvers import solver_from_settings, solver_settings
 from morelli.numerics.solvers.fista import Fista
@@ -47,7 +47,7 @@ class Inversion:
     head: Head
     weight: float = 5e-4
     pool: int = 1
-    solver: Fista = field(default_factory=attribution_solver)
+    solver: Solver = field(default_factory=attribution_solver)
 
     @cached_property
     def norm(self) -> float:

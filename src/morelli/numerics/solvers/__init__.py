@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from morelli.numerics.lasso import Solver
 from morelli.numerics.solvers.fista import Fista
 
 SOLVERS = {"fista": Fista}
 
 
-def solver_settings(solver: Fista) -> dict[str, Any]:
+def solver_settings(solver: Solver) -> dict[str, Any]:
     """JSON-able; what `solver_from_settings` rebuilds it from."""
-    return {"type": next(name for name, kind in SOLVERS.items() if isinstance(solver, kind))} | asdict(solver)
+    return {"type": next(name for name, kind in SOLVERS.items() if isinstance(solver, kind))} | asdict(solver)  # type: ignore[call-overload]
 
 
-def solver_from_settings(settings: Mapping[str, Any]) -> Fista:
+def solver_from_settings(settings: Mapping[str, Any]) -> Solver:
     values = dict(settings)
     return SOLVERS[values.pop("type")](**values)
