@@ -47,7 +47,7 @@ class _Size:
 
 FULL = _Size(own=1300, held_out=300, other=1000, test=200)
 FAST = _Size(own=500, held_out=200, other=300, test=60)
-DETECTOR = "lda"  # seconds on a CPU; the paper's Deep SAD would take most of an hour for FLIPAD's features
+DETECTOR = "lda"  # seconds on a CPU, where the paper's Deep SAD takes minutes for FLIPAD's features
 
 Result = dict[str, dict[str, dict[str, float]]]
 
