@@ -25,8 +25,8 @@ def score_histogram(scores: Mapping[str, Values], own: Sequence[str], threshold:
     """Scores by source against the threshold; the names in `own` are own samples. Values far out are clipped."""
     figure = Figure(figsize=(6.4, 2.9), layout="constrained")
     axes = figure.subplots()
-    everything = np.concatenate([values for values in scores.values() if len(values)] or [np.array([threshold])])
-    low, high = np.quantile(everything, [0.0, 0.98])
+    groups = [values for values in scores.values() if len(values)] or [np.array([threshold])]
+    low, high = min(group.min() for group in groups), max(np.quantile(group, 0.98) for group in groups)
     reach = max(high - low, abs(threshold) * 0.1, 1e-9)
     bins = np.linspace(
         min(low, threshold - 0.1 * reach), max(high, threshold + 0.1 * reach) + 0.05 * reach, 50
