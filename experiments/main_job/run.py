@@ -130,7 +130,8 @@ def write_tables(run: dict, generators: list) -> None:
                 if not len(values):
                     texts.append("–")
                     continue
-                text = f"{values.mean():.2f} ± {values.std(correction=0):.2f}"
+                spread = f" ± {values.std(correction=0):.2f}" if len(values) > 1 else ""
+                text = f"{values.mean():.2f}{spread}"
                 texts.append(f"({text})" if cells[0][source]["seen"] else text)
                 if not cells[0][source]["seen"] and source in generators:
                     unseen.append(values)
