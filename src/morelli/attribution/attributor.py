@@ -61,7 +61,7 @@ class Attributor:
         for i, (score, p) in enumerate(zip(scores.tolist(), chances.tolist(), strict=True)):
             notes = {name: round(float(values[i]), 6) for name, values in features.notes.items()}
             reason = features.reasons[i]
-            if saturated[i] > self.saturated_limit:
+            if not reason and saturated[i] > self.saturated_limit:
                 reason = f"{saturated[i]:.0%} of the values are saturated and say little about what came before."
             if not abs(score) < float("inf"):
                 verdicts.append(Verdict(Outcome.INCONCLUSIVE, None, None, reason or "the score is not finite.", notes))
