@@ -18,7 +18,7 @@ SIZE = 64
 
 @dataclass(frozen=True)
 class Family:
-    """One way to build and train a small GAN. The loss is chosen by `critic` in `gan_training.LOSSES`.
+    """One way to build and train a small GAN. Its losses stand under the same name in `gan_training.LOSSES`.
 
     Attributes:
         betas: of Adam, for both networks.
