@@ -14,6 +14,7 @@ from morelli.features.protocol import SampleSpec
 from morelli.generators.small_gans import build_generator, initialise
 from morelli.generators.torch_module import TorchGenerator
 from morelli.numerics.activation import Identity
+from morelli.numerics.fidelity import Cells
 from morelli.numerics.head import Head
 from morelli.numerics.lasso import LassoProblem
 from morelli.numerics.linear import Dense
@@ -59,7 +60,7 @@ def gan_case(family: str, name: str, plan: Plan) -> Case:
     generator = TorchGenerator(module, (100, 1, 1), announce=lambda _: None)
     head, samples = generator.head(plan.draws, seed=0), generator.samples(plan.images, seed=1)
     spec = SampleSpec(head.map.out_shape, head.activation.low, head.activation.high)
-    problem = LassoProblem(head.map, head.target(from_eight_bits(to_eight_bits(samples, spec), spec)), WEIGHT)
+    problem = LassoProblem(head.map, Cells.at(head.target(from_eight_bits(to_eight_bits(samples, spec), spec))), WEIGHT)
     shapes = "×".join(map(str, head.map.in_shape)) + " → " + "×".join(map(str, head.map.out_shape))
     paper = PaperFista(start=head.anchor, max_steps=plan.paper_steps)
     return Case(f"{name} {shapes}", origin, head, problem, paper)
@@ -85,7 +86,7 @@ def table_case(plan: Plan, inputs: int = 300, columns: int = 11) -> Case:
     anchor = torch.full((inputs,), 1 / math.sqrt(2 * math.pi))  # the mean of such activations
     weight = weight / (weight.norm(dim=1, keepdim=True) * math.sqrt(0.5 - 0.5 / math.pi))  # by the activations' spread
     head = Head(Dense(weight, (inputs,), (columns,)), torch.zeros(columns), Identity(), anchor)
-    problem = LassoProblem(head.map, head.target(head.forward(activations)), WEIGHT)
+    problem = LassoProblem(head.map, Cells.at(head.target(head.forward(activations))), WEIGHT)
     paper = PaperFista(0.001, head.anchor, 1e-4, plan.paper_steps)
     return Case(f"Linear {inputs} → {columns}", "random weights", head, problem, paper)
 

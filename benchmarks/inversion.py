@@ -29,9 +29,10 @@ from report import sentences, table
 from rich.console import Console
 from torch import Tensor
 
-from morelli.numerics.lasso import LassoProblem, Solution, Solver, dual_objective, objective
+from morelli.numerics.fidelity import Cells
+from morelli.numerics.lasso import LassoProblem, Solution, Solver, lower_bound, objective
 from morelli.numerics.linear import Dense, LinearMap, map_from_state, squared_norm
-from morelli.numerics.solvers.fista import CPU_SLOTS, Fista
+from morelli.numerics.solvers.fista import Fista
 from morelli.numerics.state import State
 from morelli.storage import bundle
 
@@ -52,7 +53,7 @@ class Contender:
 
 
 def contenders(linear: LinearMap) -> list[Contender]:
-    found = [Contender("Fista", lambda gap, steps, n: Fista(tolerance=gap, max_steps=steps, slots=min(n, CPU_SLOTS)))]
+    found = [Contender("Fista", lambda gap, steps, n: Fista(tolerance=gap, max_steps=steps, slots=min(n, 24)))]
     if isinstance(linear, Dense):
         found.append(
             Contender(
@@ -74,7 +75,7 @@ class Reference:
 
     @staticmethod
     def of(problem: LassoProblem, steps: int) -> Reference:
-        found = Fista(tolerance=1e-4, max_steps=steps, slots=min(len(problem.target), WIDE)).solve(problem)
+        found = Fista(tolerance=1e-4, max_steps=steps, slots=min(len(problem.fidelity.centre), WIDE)).solve(problem)
         upper = exact_objective(problem, found.value)
         lower = torch.maximum(upper * (1 - found.gap.double()), dual_bound(problem, found.value))
         return Reference(lower, upper)
@@ -93,8 +94,12 @@ class Reference:
 
 
 def in_double(problem: LassoProblem) -> LassoProblem:
-    target = problem.target.double()
-    return replace(problem, map=problem.map.to(target.device, target.dtype), target=target)
+    device = problem.fidelity.centre.device
+    return replace(
+        problem,
+        map=problem.map.to(device, torch.float64),
+        fidelity=problem.fidelity.to(device, torch.float64),
+    )
 
 
 def exact_objective(problem: LassoProblem, u: Tensor) -> Tensor:
@@ -104,8 +109,8 @@ def exact_objective(problem: LassoProblem, u: Tensor) -> Tensor:
 def dual_bound(problem: LassoProblem, u: Tensor) -> Tensor:
     """[n]; the lower bound on the optimum that the residual of `u` proves."""
     double = in_double(problem)
-    rest = double.target - double.map.apply(u.double())
-    return dual_objective(double.target, rest, double.map.adjoint(rest), double.weight)
+    rest = double.fidelity.rest(double.map.apply(u.double()))
+    return lower_bound(double, rest, double.map.adjoint(rest))
 
 
 # Timing
@@ -156,7 +161,7 @@ def timed(solver: Solver, problem: LassoProblem) -> tuple[float, Solution]:
 
 def setup_seconds(contender: Contender, problem: LassoProblem, norm: float, repeats: int) -> float:
     """What a solver spends on L in a call, whatever the number of samples: a call without samples, with and without."""
-    solver, empty = contender.make(0.0, PEAK_STEPS, 1), replace(problem, target=problem.target[:0])
+    solver, empty = contender.make(0.0, PEAK_STEPS, 1), replace(problem, target=problem.fidelity.centre[:0])
     whole = statistics.median(timed(solver, empty)[0] for _ in range(repeats))
     with known_norm(norm):
         return max(0.0, whole - timed(solver, empty)[0])
@@ -177,7 +182,7 @@ def limit_for(case: Case, contender: Contender, reference: Reference, excess: fl
     """The smallest step limit, to about a tenth, at which a contender is at least this accurate."""
 
     def reaches(limit: int) -> bool:
-        found = contender.make(0.0, limit, len(case.problem.target)).solve(case.problem)
+        found = contender.make(0.0, limit, len(case.problem.fidelity.centre)).solve(case.problem)
         return reference.excess(exact_objective(case.problem, found.value)) <= excess
 
     low, high = 0, 10
@@ -196,7 +201,7 @@ def peak_bytes(case: Case, norm: float) -> dict[str, int]:
     if not Path("/proc/self/clear_refs").exists():
         return {}
     with tempfile.TemporaryDirectory() as folder:
-        tensors = {"target": case.problem.target}
+        tensors = {"target": case.problem.fidelity.centre}
         if case.paper.start is not None:
             tensors["start"] = case.paper.start
         settings = {"weight": case.problem.weight, "step": case.paper.step, "norm": norm}
@@ -210,7 +215,7 @@ def print_peaks(folder: Path) -> None:
     """The child's side of `peak_bytes`."""
     state = bundle.read(folder, "benchmark").state
     linear, target = map_from_state(state.parts["map"]), state.tensors["target"]
-    problem = LassoProblem(linear, target, state.settings["weight"])
+    problem = LassoProblem(linear, Cells.at(target), state.settings["weight"])
     solvers = {entry.name: entry.make(0.0, PEAK_STEPS, len(target)) for entry in contenders(linear)}
     solvers[PAPER] = PaperFista(state.settings["step"], state.tensors.get("start"), max_steps=PEAK_STEPS)
     peaks = {}
@@ -290,7 +295,7 @@ def measure(case: Case, plan: Plan, say: Callable[[str], None] = lambda _: None)
 
 def prepare(case: Case, made: list[Contender], plan: Plan, say: Callable[[str], None]) -> tuple[list[Entry], dict]:
     """What is to be timed, with the accuracy that each reaches."""
-    problem, n = case.problem, len(case.problem.target)
+    problem, n = case.problem, len(case.problem.fidelity.centre)
     say(f"{case.name}: reference")
     reference = Reference.of(problem, plan.reference_steps)
     entries, looks = [], []
@@ -347,7 +352,7 @@ def row(
         "seconds_min": min(own) if own else None,
         "repeats": len(own),
         "setup_seconds": once,
-        "images": len(case.problem.target),
+        "images": len(case.problem.fidelity.centre),
         "suboptimality": entry.excess,
         "suboptimality_at_least": entry.at_least,
         "gap": entry.gap,
@@ -364,7 +369,7 @@ def row(
 
 def floors(case: Case, entries: list[Entry], times: list[list[float]]) -> dict[str, Any]:
     """Least seconds per step and sample by arithmetic and by two passes over u, and what the solvers take."""
-    linear, n = case.problem.map, len(case.problem.target)
+    linear, n = case.problem.map, len(case.problem.fidelity.centre)
     flop, rate, bandwidth = flop_per_step(linear), gemm_rate(), copy_rate()
     arithmetic, memory_bound = flop / rate, 2 * 4 * math.prod(linear.in_shape) / bandwidth
     per_step = {

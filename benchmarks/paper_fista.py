@@ -51,7 +51,7 @@ class PaperFista:
 
     def iterates(self, problem: LassoProblem) -> Iterator[tuple[int, Tensor, bool]]:
         """(steps taken, u, whether the stopping rule holds), after every step; ends with the rule or the limit."""
-        target, linear = problem.target, problem.map
+        target, linear = problem.fidelity.centre, problem.map
         first = target.new_zeros(linear.in_shape) if self.start is None else self.start.to(target)
         u = first.expand(len(target), *linear.in_shape)
         ahead, momentum = u, 1.0
@@ -68,9 +68,9 @@ class PaperFista:
 
     def solve(self, problem: LassoProblem, progress: Callable[[int], None] | None = None) -> Solution:
         """Raises NotApplicable, see `check`."""
-        n = len(problem.target)
+        n = len(problem.fidelity.centre)
         self.check(problem)
-        taken, u, done = 0, problem.target.new_zeros(n, *problem.map.in_shape), True
+        taken, u, done = 0, problem.fidelity.centre.new_zeros(n, *problem.map.in_shape), True
         if n:
             for taken, u, done in self.iterates(problem):  # noqa: B007
                 pass

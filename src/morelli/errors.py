@@ -13,6 +13,10 @@ class OutOfRange(MorelliError):
     """A value lies outside the range its meaning allows."""
 
 
+class UnsuitableSolver(MorelliError):
+    """A solver that does not take this problem: its size, or what the samples are held against."""
+
+
 class HeadNotFound(MorelliError):
     """The last linear layer of a module could not be found or does not reproduce the module's output."""
 

@@ -22,6 +22,8 @@ from morelli.features.protocol import Extractor
 from morelli.numerics.lasso import Solver
 from morelli.numerics.linear import Conv, Dense, Geometry, LinearMap, TransposedConv
 from morelli.numerics.solvers.fista import Fista
+from morelli.numerics.solvers.interior_point import InteriorPoint
+from morelli.numerics.solvers.pdhg import Pdhg
 
 
 def _axes(value: int | tuple[int, ...], axes: int) -> tuple[int, ...]:
@@ -90,6 +92,8 @@ MAPS: dict[str, Callable[[], tuple[LinearMap, nn.Module]]] = {
 # module in numerics/solvers → a solver that gets close to the optimum of a toy
 SOLVERS: dict[str, Solver] = {
     "fista": Fista(tolerance=1e-3, max_steps=20_000),
+    "interior_point": InteriorPoint(),
+    "pdhg": Pdhg(tolerance=1e-3, max_steps=20_000),
 }
 
 # name in attribution.kinds.EXTRACTORS → from the head of a toy that makes images

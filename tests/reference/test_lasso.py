@@ -13,6 +13,7 @@ from sklearn.linear_model import Lasso
 from torch import Tensor
 from toys import toy_heads, toy_samples
 
+from morelli.numerics.fidelity import Cells
 from morelli.numerics.lasso import LassoProblem, Solution, Status, objective
 from morelli.numerics.linear import LinearMap
 from morelli.numerics.solvers.fista import Fista
@@ -32,7 +33,7 @@ def matrix(linear: LinearMap) -> np.ndarray:
 def problem(toy: str, weight: float) -> LassoProblem:
     head = toy_heads()[toy].to("cpu", torch.float64)
     samples = torch.cat([toy_samples(toy, 2), toy_samples(toy, 1, generator_seed=3)]).double()
-    return LassoProblem(head.map, head.target(samples), weight)
+    return LassoProblem(head.map, Cells.at(head.target(samples)), weight)
 
 
 def assert_same_solution(given: LassoProblem, solution: Solution, other: Tensor) -> None:
@@ -52,7 +53,7 @@ def by_library(given: LassoProblem, library: str) -> Tensor:
     if library == "celer":
         settings |= {"max_iter": 200, "tol": 1e-10}
     rows = []
-    for target in given.target.flatten(1).numpy():
+    for target in given.fidelity.centre.flatten(1).numpy():
         model = (Lasso if library == "scikit-learn" else celer.Lasso)(**settings)
         rows.append(model.fit(np.asfortranarray(dense), target).coef_)
     return torch.from_numpy(np.stack(rows)).reshape(-1, *given.map.in_shape)
@@ -74,7 +75,7 @@ def test_optimality_conditions(toy: str) -> None:
     """Gᵀ(target − Gu) = weight·sign(u) where u ≠ 0, and no larger than the weight elsewhere."""
     given = problem(toy, 0.1)
     u = SOLVER.solve(given).value
-    slope = given.map.adjoint(given.target - given.map.apply(u))
+    slope = given.map.adjoint(given.fidelity.centre - given.map.apply(u))
     used = u.abs() > 1e-3
     torch.testing.assert_close(slope[used], 0.1 * u[used].sign(), rtol=0, atol=1e-3)
     assert (slope.abs() <= 0.1 + 1e-3).all()

@@ -13,6 +13,7 @@ from morelli import TorchGenerator
 from morelli.attribution.kinds import METHODS
 from morelli.features.inversion import Inversion
 from morelli.generators.small_gans import build_generator
+from morelli.numerics.fidelity import Cells
 from morelli.numerics.lasso import LassoProblem, objective
 from morelli.numerics.linear import LinearMap
 from morelli.numerics.solvers.fista import Fista
@@ -64,7 +65,7 @@ def test_solutions_form_an_affine_space_of_inputs_minus_outputs(toy: str) -> Non
 def test_the_lasso_solution_is_unique(toy: str) -> None:
     """With a continuous distribution of weights: different routes end at the same activation."""
     head = toy_heads()[toy].to("cpu", torch.float64)
-    given = LassoProblem(head.map, head.target(toy_samples(toy, 2).double()), 0.05)
+    given = LassoProblem(head.map, Cells.at(head.target(toy_samples(toy, 2).double())), 0.05)
     straight = EXACT.solve(given).value
     other = replace(EXACT, check_every=7, slots=3).solve(given).value
     torch.testing.assert_close(other, straight, rtol=0, atol=1e-3)
@@ -72,7 +73,7 @@ def test_the_lasso_solution_is_unique(toy: str) -> None:
     u = torch.randn(straight.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     step = 1 / float(torch.linalg.matrix_norm(matrix(head.map), 2) ** 2)
     for _ in range(3000):
-        slope = head.map.adjoint(given.target - head.map.apply(u))
+        slope = head.map.adjoint(given.fidelity.centre - head.map.apply(u))
         u = torch.nn.functional.softshrink(u + step * slope, step * 0.05)
     assert (objective(given, u) <= objective(given, straight) * (1 + 1e-3)).all()
     distance = (u - straight).flatten(1).norm(dim=1) / straight.flatten(1).norm(dim=1)

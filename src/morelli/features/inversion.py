@@ -11,6 +11,7 @@ from torch.nn.functional import max_pool1d, max_pool2d
 
 from morelli.errors import MismatchError
 from morelli.features.protocol import Features, Progress, SampleSpec
+from morelli.numerics.fidelity import Cells
 from morelli.numerics.head import Head
 from morelli.numerics.lasso import LassoProblem, Solver, Status
 from morelli.numerics.linear import squared_norm
@@ -78,7 +79,8 @@ class Inversion:
     def _extract(self, head: Head, samples: Tensor, progress: Progress | None) -> Features:
         outside = self.spec.outside(samples).tolist()
         samples = samples.clamp(head.activation.low, head.activation.high)
-        solution = self.solver.solve(LassoProblem(head.map, head.target(samples), self.weight, self.norm), progress)
+        problem = LassoProblem(head.map, Cells.at(head.target(samples)), self.weight, norm=self.norm)
+        solution = self.solver.solve(problem, progress)
         reasons = tuple(map(_reason, solution.status, outside))
         saturated = head.activation.saturated(samples).flatten(1).float().mean(1)
         notes = {"saturated": saturated, "gap": solution.gap, "steps": solution.steps.to(samples)}

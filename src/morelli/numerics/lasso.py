@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+import torch
 from torch import Tensor
+from torch.nn.functional import softshrink
 
 from morelli.errors import MismatchError, OutOfRange
+from morelli.numerics.fidelity import Fidelity, total
 from morelli.numerics.linear import LinearMap
 
 TINY = 1e-30
@@ -17,24 +20,44 @@ TINY = 1e-30
 
 @dataclass(frozen=True, eq=False)
 class LassoProblem:
-    """Per sample: minimise ½‖map(u) − target‖² + weight·‖u‖₁ over u.
+    """Per sample: minimise φ(map(u)) + Σ weight·|u| over u ≥ floor.
 
     Attributes:
-        target: [n, *map.out_shape].
-        weight: α > 0. The paper's eq. (5) has no ½, so its λ is 2α; its printed values are the α used here.
+        fidelity: φ, of n samples; `Cells.at(target)` is ½‖map(u) − target‖².
+        weight: α > 0, a number or a tensor that broadcasts over map.in_shape. The paper's eq. (5) has no ½, so its
+            λ is 2α; its printed values are the α used here.
+        floor: [*map.in_shape], at most 0; None for no bound. −anchor says that the activation is not negative.
         norm: `squared_norm(map)` where it is known; measuring it takes longer than inverting a few samples.
     """
 
     map: LinearMap
-    target: Tensor
-    weight: float
+    fidelity: Fidelity
+    weight: float | Tensor
+    floor: Tensor | None = None
     norm: float | None = None
 
     def __post_init__(self) -> None:
-        if tuple(self.target.shape[1:]) != self.map.out_shape:
-            raise MismatchError(f"targets are {tuple(self.target.shape[1:])}; the map gives {self.map.out_shape}.")
-        if not self.weight > 0:
-            raise OutOfRange(f"the lasso weight is {self.weight}; it must be positive.")
+        if tuple(self.fidelity.centre.shape[1:]) != self.map.out_shape:
+            raise MismatchError(
+                f"targets are {tuple(self.fidelity.centre.shape[1:])}; the map gives {self.map.out_shape}."
+            )
+        lightest = self.weight.min() if isinstance(self.weight, Tensor) else self.weight
+        if not lightest > 0:
+            raise OutOfRange(f"the lasso weight is {lightest}; it must be positive.")
+        if self.floor is not None and self.floor.max() > 0:
+            raise OutOfRange(f"the floor reaches {self.floor.max():.4g}; zero must be allowed.")
+
+    def shrink(self, z: Tensor, step: float | Tensor = 1.0) -> Tensor:
+        """The proximal map of the penalty times `step`, for z in units of `step`: min ½‖u − z‖² + penalty(u)."""
+        if isinstance(self.weight, Tensor):
+            shrunk = z - torch.minimum(torch.maximum(z, -self.weight), self.weight)
+        else:
+            shrunk = softshrink(z, self.weight)
+        return shrunk if self.floor is None else torch.maximum(shrunk, self.floor / step)
+
+    def penalty(self, u: Tensor) -> Tensor:
+        """[n]: Σ weight·|u|."""
+        return total(self.weight * u.abs()) if isinstance(self.weight, Tensor) else self.weight * total(u.abs())
 
 
 class Status(Enum):
@@ -66,26 +89,32 @@ class Solver(Protocol):
     def solve(self, problem: LassoProblem, progress: Callable[[int], None] | None = None) -> Solution: ...
 
 
-def total(x: Tensor) -> Tensor:
-    """Sum over everything but the batch."""
-    return x.flatten(1).sum(1)
-
-
 def objective(problem: LassoProblem, u: Tensor) -> Tensor:
     """[n]; the value to be minimised."""
-    rest = problem.target - problem.map.apply(u)
-    return 0.5 * total(rest.square()) + problem.weight * total(u.abs())
+    return problem.fidelity.value(problem.fidelity.rest(problem.map.apply(u))) + problem.penalty(u)
 
 
-def dual_objective(target: Tensor, rest: Tensor, slope: Tensor, weight: float) -> Tensor:
-    """[n]; a lower bound on the optimum from any residual `rest` with `slope` = adjoint(rest).
+def best_scale(problem: LassoProblem, rest: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+    """[n], [n]: the s ≥ 0 for which s·rest is the best dual point, and the lower bound on the optimum that it proves.
 
-    The residual is scaled to the best multiple s for which |s·slope| ≤ weight everywhere.
+    Any `rest` of finite price will do, with `slope` = adjoint(pull(rest)). Dual points have s·slope ≤ weight, and
+    ≥ −weight where nothing bounds u from below. Where a floor does, a steeper slope costs what it would gain there.
     """
-    largest = slope.flatten(1).abs().amax(1).clamp_min(TINY)
-    along, length = total(target * rest), total(rest.square()).clamp_min(TINY)
-    scale = (along / length).clamp(-weight / largest, weight / largest)
-    return scale * along - 0.5 * scale.square() * length
+    weight, floor = problem.weight, problem.floor
+    steep = (slope.abs() if floor is None else slope.clamp_min(0)) / weight
+    linear, quadratic = problem.fidelity.price(rest)
+    limit = 1 / steep.flatten(1).amax(1).clamp_min(TINY)
+    scale = torch.minimum((linear / quadratic.clamp_min(TINY)).clamp_min(0), limit)
+    bound = scale * linear - 0.5 * scale.square() * quadratic
+    if floor is None:
+        return scale, bound
+    deep = (-slope * scale.reshape(-1, *[1] * (slope.ndim - 1)) - weight).clamp_min(0)
+    return scale, (bound + total(deep * floor)).clamp_min(0)
+
+
+def lower_bound(problem: LassoProblem, rest: Tensor, slope: Tensor) -> Tensor:
+    """[n]; no more than the optimum; see `best_scale`."""
+    return best_scale(problem, rest, slope)[1]
 
 
 def relative_gap(primal: Tensor, dual: Tensor) -> Tensor:
@@ -95,7 +124,7 @@ def relative_gap(primal: Tensor, dual: Tensor) -> Tensor:
 
 def duality_gap(problem: LassoProblem, u: Tensor) -> Tensor:
     """[n], relative; a proof, from `u` alone, of how far the objective at `u` is from the optimum at most."""
-    rest = problem.target - problem.map.apply(u)
-    dual = dual_objective(problem.target, rest, problem.map.adjoint(rest), problem.weight)
-    primal = 0.5 * total(rest.square()) + problem.weight * total(u.abs())
-    return relative_gap(primal, dual)
+    fidelity = problem.fidelity
+    rest = fidelity.rest(problem.map.apply(u))
+    dual = lower_bound(problem, rest, problem.map.adjoint(fidelity.pull(rest)))
+    return relative_gap(fidelity.value(rest) + problem.penalty(u), dual)

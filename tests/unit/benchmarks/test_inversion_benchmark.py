@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from morelli.numerics.activation import Tanh
+from morelli.numerics.fidelity import Cells
 from morelli.numerics.head import Head
 from morelli.numerics.lasso import LassoProblem, Status, objective
 from morelli.numerics.linear import Geometry, TransposedConv, squared_norm
@@ -50,7 +51,7 @@ def head() -> Head:
 @pytest.fixture
 def problem(head: Head) -> LassoProblem:
     z = torch.randn(3, 4, 4, 4, generator=torch.Generator().manual_seed(1)).relu()
-    return LassoProblem(head.map, head.target(head.forward(z)), 0.05)
+    return LassoProblem(head.map, Cells.at(head.target(head.forward(z))), 0.05)
 
 
 @pytest.mark.parametrize("from_anchor", [True, False])

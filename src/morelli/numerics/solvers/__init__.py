@@ -8,8 +8,10 @@ from typing import Any
 
 from morelli.numerics.lasso import Solver
 from morelli.numerics.solvers.fista import Fista
+from morelli.numerics.solvers.interior_point import InteriorPoint
+from morelli.numerics.solvers.pdhg import Pdhg
 
-SOLVERS = {"fista": Fista}
+SOLVERS = {"fista": Fista, "interior_point": InteriorPoint, "pdhg": Pdhg}
 
 
 def solver_settings(solver: Solver) -> dict[str, Any]:
