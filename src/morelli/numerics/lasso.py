@@ -9,11 +9,12 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softshrink
 
 from morelli.errors import MismatchError, OutOfRange
 from morelli.numerics.fidelity import Fidelity, total
+from morelli.numerics.gram import GramFactor
 from morelli.numerics.linear import LinearMap
+from morelli.numerics.normal import Normal
 
 TINY = 1e-30
 
@@ -27,7 +28,8 @@ class LassoProblem:
         weight: α > 0, a number or a tensor that broadcasts over map.in_shape. The paper's eq. (5) has no ½, so its
             λ is 2α; its printed values are the α used here.
         floor: [*map.in_shape], at most 0; None for no bound. −anchor says that the activation is not negative.
-        norm: `squared_norm(map)` where it is known; measuring it takes longer than inverting a few samples.
+        norm: `squared_norm(map)`, and
+        factor: what else a solver works out once for a map, where they are known; see `Solver.prepare`.
     """
 
     map: LinearMap
@@ -35,6 +37,7 @@ class LassoProblem:
     weight: float | Tensor
     floor: Tensor | None = None
     norm: float | None = None
+    factor: GramFactor | Normal | None = None
 
     def __post_init__(self) -> None:
         if tuple(self.fidelity.centre.shape[1:]) != self.map.out_shape:
@@ -48,11 +51,11 @@ class LassoProblem:
             raise OutOfRange(f"the floor reaches {self.floor.max():.4g}; zero must be allowed.")
 
     def shrink(self, z: Tensor, step: float | Tensor = 1.0) -> Tensor:
-        """The proximal map of the penalty times `step`, for z in units of `step`: min ½‖u − z‖² + penalty(u)."""
+        """The proximal map of the penalty times `step`, for z in units of `step`; in place."""
         if isinstance(self.weight, Tensor):
-            shrunk = z - torch.minimum(torch.maximum(z, -self.weight), self.weight)
+            shrunk = z.sub_(torch.minimum(torch.maximum(z, -self.weight), self.weight))
         else:
-            shrunk = softshrink(z, self.weight)
+            shrunk = torch.ops.aten.softshrink.out(z, self.weight, out=z)
         return shrunk if self.floor is None else torch.maximum(shrunk, self.floor / step)
 
     def penalty(self, u: Tensor) -> Tensor:
@@ -83,8 +86,22 @@ class Solution:
     steps: Tensor
 
 
+def zero_solution(problem: LassoProblem) -> Solution:
+    """Of no samples, or of a map of zeros."""
+    n, centre = len(problem.fidelity), problem.fidelity.centre
+    zero = centre.new_zeros(n, *problem.map.in_shape)
+    return Solution(zero, (Status.CONVERGED,) * n, centre.new_zeros(n), torch.zeros(n, dtype=torch.int64))
+
+
 class Solver(Protocol):
     """Never raises for non-convergence: that is a status. `progress` is told how many samples just finished."""
+
+    def prepare(self, problem: LassoProblem) -> LassoProblem:
+        """The problem with all that depends on its map alone worked out, for many calls of `solve` with other samples.
+
+        Raises UnsuitableSolver where the solver does not take the problem.
+        """
+        ...
 
     def solve(self, problem: LassoProblem, progress: Callable[[int], None] | None = None) -> Solution: ...
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from morelli.numerics.fidelity import total
-from morelli.numerics.lasso import LassoProblem, Solution, Status, lower_bound, relative_gap
+from morelli.numerics.lasso import LassoProblem, Solution, lower_bound, relative_gap, zero_solution
 from morelli.numerics.linear import squared_norm
 from morelli.numerics.slots import slot_count, solve_in_slots, spread
 
@@ -36,15 +36,15 @@ class Fista:
     slots: int | None = None
     check_every: int = 10
 
+    def prepare(self, problem: LassoProblem) -> LassoProblem:
+        return replace(problem, norm=squared_norm(problem.map)) if problem.norm is None else problem
+
     def solve(self, problem: LassoProblem, progress: Callable[[int], None] | None = None) -> Solution:
-        norm = squared_norm(problem.map) if problem.norm is None else problem.norm
-        centre = problem.fidelity.centre
-        n = len(centre)
-        if n == 0 or norm == 0.0:
-            zero = centre.new_zeros(n, *problem.map.in_shape)
-            return Solution(zero, (Status.CONVERGED,) * n, centre.new_zeros(n), torch.zeros(n, dtype=torch.int64))
+        problem = self.prepare(problem)
+        if not len(problem.fidelity) or not problem.norm:
+            return zero_solution(problem)
         slots = self.slots or slot_count(problem)
-        return solve_in_slots(problem, _Iterate(problem, slots, 1.0 / norm), slots, self, progress)
+        return solve_in_slots(problem, _Iterate(problem, slots, 1 / problem.norm), slots, self, progress)
 
 
 class _Iterate:

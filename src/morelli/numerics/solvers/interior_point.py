@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from morelli.errors import UnsuitableSolver
 from morelli.numerics.fidelity import Cells
-from morelli.numerics.lasso import LassoProblem, Solution, Status, lower_bound, objective, relative_gap
+from morelli.numerics.lasso import LassoProblem, Solution, Status, lower_bound, objective, relative_gap, zero_solution
 from morelli.numerics.normal import Normal, normal_equations
 
 BOUNDARY = 0.995  # share of the way to the boundary of the feasible set that a step may go
@@ -33,20 +34,21 @@ class InteriorPoint:
     tolerance: float = 1e-6
     max_steps: int = 60
 
-    def solve(self, problem: LassoProblem, progress: Callable[[int], None] | None = None) -> Solution:
+    def prepare(self, problem: LassoProblem) -> LassoProblem:
         cells = problem.fidelity
         if not isinstance(cells, Cells) or not cells.points or problem.floor is not None:
             raise UnsuitableSolver("InteriorPoint takes points and no floor; this problem has more. Use Pdhg.")
-        target, n = cells.low, len(cells)
-        value, gap = target.new_zeros(n, *problem.map.in_shape), target.new_zeros(n)
-        steps, status = torch.zeros(n, dtype=torch.int64), [Status.CONVERGED] * n
-        if n == 0:
-            return Solution(value, (), gap, steps)
-        normal = normal_equations(problem.map)
+        return replace(problem, factor=problem.factor or normal_equations(problem.map))
+
+    def solve(self, problem: LassoProblem, progress: Callable[[int], None] | None = None) -> Solution:
+        problem = self.prepare(problem)
+        n, empty = len(problem.fidelity), zero_solution(problem)
+        value, gap, steps, status = empty.value, empty.gap, empty.steps, list(empty.status)
+        normal = cast(Normal, problem.factor)
         exact = replace(
             problem,
             map=problem.map.to("cpu", torch.float64),
-            fidelity=cells.to("cpu", torch.float64),
+            fidelity=problem.fidelity.to("cpu", torch.float64),
             weight=problem.weight.to("cpu", torch.float64) if isinstance(problem.weight, Tensor) else problem.weight,
         )
         for start in range(0, n, normal.together):
@@ -70,9 +72,8 @@ class _Path:
 
     def __init__(self, problem: LassoProblem, normal: Normal) -> None:
         self.problem, self.normal = problem, normal
-        assert isinstance(problem.fidelity, Cells)
-        self.target = problem.fidelity.low.flatten(1)
-        precision = problem.fidelity.precision
+        cells = cast(Cells, problem.fidelity)
+        self.target, precision = cells.low.flatten(1), cells.precision
         self.ridge = torch.ones_like(self.target) if precision is None else 1 / precision.flatten(1)
         n = len(self.target)
         weight = torch.as_tensor(problem.weight, dtype=torch.float64).expand(problem.map.in_shape).reshape(1, -1)

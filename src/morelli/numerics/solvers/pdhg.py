@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from morelli.errors import UnsuitableSolver
 from morelli.numerics.fidelity import Cells
 from morelli.numerics.gram import GramFactor, factorise
-from morelli.numerics.lasso import LassoProblem, Solution, Status, best_scale, lower_bound, relative_gap
+from morelli.numerics.lasso import LassoProblem, Solution, best_scale, lower_bound, relative_gap, zero_solution
 from morelli.numerics.linear import squared_norm
 from morelli.numerics.slots import slot_count, solve_in_slots, spread
 
@@ -29,6 +30,7 @@ class Pdhg:
     Attributes:
         tolerance, min_steps, max_steps, slots, check_every: as in `Fista`.
         shift: of the factor, as a share of the squared norm of the map.
+        stretch: τ over the size of the least-squares activation; less reaches a low objective sooner, more a low gap.
         factor: "dense", "torus" or "cg"; "auto" takes the fastest that is exact for the map's size, see `factorise`.
 
     Sources: Chambolle & Pock 2011; Pock & Chambolle 2011 (preconditioning); Parikh & Boyd 2014 (graph form: with
@@ -41,30 +43,33 @@ class Pdhg:
     slots: int | None = None
     check_every: int = 10
     shift: float = 1e-3
+    stretch: float = 2.0
     factor: str = "auto"
 
-    def solve(self, problem: LassoProblem, progress: Callable[[int], None] | None = None) -> Solution:
-        cells = problem.fidelity
-        if not isinstance(cells, Cells):
-            raise UnsuitableSolver(
-                f"Pdhg takes values that are judged one by one (Cells), not {type(cells).__name__}. Use Fista."
-            )
+    def prepare(self, problem: LassoProblem) -> LassoProblem:
+        if not isinstance(problem.fidelity, Cells):
+            kind = type(problem.fidelity).__name__
+            raise UnsuitableSolver(f"Pdhg takes values that are judged one by one (Cells), not {kind}. Use Fista.")
         norm = squared_norm(problem.map) if problem.norm is None else problem.norm
-        centre, n = cells.centre, len(cells)
-        if n == 0 or norm == 0.0:
-            zero = centre.new_zeros(n, *problem.map.in_shape)
-            return Solution(zero, (Status.CONVERGED,) * n, centre.new_zeros(n), torch.zeros(n, dtype=torch.int64))
+        factor = problem.factor
+        if factor is None and norm > 0:
+            factor = factorise(problem.map, self.shift * norm, problem.fidelity.centre, self.factor)
+        return replace(problem, norm=norm, factor=factor)
+
+    def solve(self, problem: LassoProblem, progress: Callable[[int], None] | None = None) -> Solution:
+        problem = self.prepare(problem)
+        if not len(problem.fidelity) or not problem.norm:
+            return zero_solution(problem)
         slots = self.slots or slot_count(problem)
-        factor = factorise(problem.map, self.shift * norm, centre, self.factor)
-        iterate = _Iterate(problem, cells, slots, factor, self.shift * norm)
-        return solve_in_slots(problem, iterate, slots, self, progress)
+        return solve_in_slots(problem, _Iterate(problem, slots, self), slots, self, progress)
 
 
 class _Iterate:
     """See `slots.Iterate`. The activation is kept in units of τ, so that the penalty's threshold is its weight."""
 
-    def __init__(self, problem: LassoProblem, cells: Cells, count: int, factor: GramFactor, shift: float) -> None:
-        self.problem, self.cells, self.factor, self.shift = problem, cells, factor, shift
+    def __init__(self, problem: LassoProblem, count: int, settings: Pdhg) -> None:
+        self.shift, self.stretch = settings.shift * (problem.norm or 0.0), settings.stretch
+        self.factor = cast(GramFactor, problem.factor)
         like = problem.fidelity.centre
         self.z = like.new_zeros(count, *problem.map.in_shape)
         self.v = like.new_zeros(count, *problem.map.out_shape)
@@ -77,8 +82,7 @@ class _Iterate:
         return spread(self.tau, self.new) * self.new
 
     def load(self, problem: LassoProblem, fresh: Tensor) -> None:
-        assert isinstance(problem.fidelity, Cells)  # `solve` has seen to it
-        self.problem, self.cells = problem, problem.fidelity
+        self.problem, self.cells = problem, cast(Cells, problem.fidelity)
         for state in (self.z, self.v, self.image):
             state[fresh] = 0.0
         rest = self.cells.rest(torch.zeros_like(self.v))  # at u = 0, where it is the dual up to its scale
@@ -87,31 +91,30 @@ class _Iterate:
         self.bound = torch.where(fresh, bound, self.bound)
         least = self.problem.map.adjoint(self.factor.solve(self.cells.centre)).flatten(1)  # of least squares
         weight = self.problem.weight
-        size = least.square().mean(1).sqrt() / (weight.mean() if isinstance(weight, Tensor) else weight)
+        size = self.stretch * least.square().mean(1).sqrt() / (weight.mean() if isinstance(weight, Tensor) else weight)
         self.tau = torch.where(fresh, torch.where(size > 0, size, 1.0), self.tau)
 
-    def step(self) -> Tensor:
-        """Returns the slope, adjoint(ν) before the step."""
-        linear, tau = self.problem.map, spread(self.tau, self.v)
-        slope = linear.adjoint(self.nu)
-        new = self.problem.shrink(self.z + slope, tau)
-        image = linear.apply(new).mul_(tau)
+    def step(self) -> None:
+        self._advance(self.problem.map.adjoint(self.nu))
+
+    def checked_step(self) -> Tensor:
+        dual = self.cells.admit(self.nu)
+        slope = self.problem.map.adjoint(self.nu)
+        admitted = slope if dual is self.nu else self.problem.map.adjoint(dual)
+        self.bound = torch.maximum(self.bound, lower_bound(self.problem, dual, admitted))
+        self._advance(slope)
+        missed = self.cells.value(self.cells.rest(self.new_image))
+        return relative_gap(missed + self.tau * self.problem.penalty(self.new), self.bound)
+
+    def _advance(self, slope: Tensor) -> None:
+        """One step from ν and its `slope`, which is overwritten."""
+        tau = spread(self.tau, self.v)
+        new = self.problem.shrink(slope.add_(self.z), tau)
+        image = self.problem.map.apply(new).mul_(tau)
         v = self.cells.settle(torch.addcmul(self.v, self.nu, tau, value=-self.shift), self.shift * tau)
         away = (v - image).mul_(2).sub_(self.v).add_(self.image)
-        climb = self.factor.solve(away).div_(tau)
-        self.nu.add_(climb, alpha=RELAXATION)
+        self.nu.add_(self.factor.solve(away).div_(tau), alpha=RELAXATION)
         self.z.lerp_(new, RELAXATION)
         self.v.lerp_(v, RELAXATION)
         self.image.lerp_(image, RELAXATION)
         self.new, self.new_image = new, image
-        return slope
-
-    def checked_step(self) -> Tensor:
-        dual = self.nu.clone()
-        slope = self.step()
-        admitted = self.cells.admit(dual)
-        if admitted is not dual:
-            slope = self.problem.map.adjoint(admitted)
-        self.bound = torch.maximum(self.bound, lower_bound(self.problem, admitted, slope))
-        rest = self.cells.rest(self.new_image)
-        return relative_gap(self.cells.value(rest) + self.problem.penalty(self.value), self.bound)
