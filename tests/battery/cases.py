@@ -23,6 +23,7 @@ from morelli.numerics.lasso import Solver
 from morelli.numerics.linear import Conv, Dense, Geometry, LinearMap, TransposedConv
 from morelli.numerics.solvers.fista import Fista
 from morelli.numerics.solvers.interior_point import InteriorPoint
+from morelli.numerics.solvers.least_squares import LeastSquares
 from morelli.numerics.solvers.pdhg import Pdhg
 
 
@@ -95,6 +96,9 @@ SOLVERS: dict[str, Solver] = {
     "interior_point": InteriorPoint(),
     "pdhg": Pdhg(tolerance=1e-3, max_steps=20_000),
 }
+
+# module in numerics/solvers → a closed form, which solves another problem than the lasso
+CLOSED_FORMS: dict[str, Solver] = {"least_squares": LeastSquares()}
 
 # name in attribution.kinds.EXTRACTORS → from the head of a toy that makes images
 EXTRACTORS: dict[str, Callable[[Head], Extractor]] = {

@@ -125,8 +125,9 @@ def _read(path: Path, spec: SampleSpec) -> Reading | Result:
 
 
 def _judge_batch(batch: list[Reading | Result], attributor: Attributor, device: str) -> Iterator[list[Result]]:
-    stacked = [result.samples for result in batch if isinstance(result, Reading)]
-    verdicts = iter(attributor.judge(torch.cat(stacked).to(device)) if stacked else [])
+    read = [result for result in batch if isinstance(result, Reading)]
+    facts = [result.facts for result in read for _ in result.samples]
+    verdicts = iter(attributor.judge(torch.cat([each.samples for each in read]).to(device), facts) if read else [])
     is_image = attributor.extractor.spec.is_image
     for result in batch:
         if isinstance(result, Reading):

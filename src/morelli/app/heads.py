@@ -44,7 +44,11 @@ def head_from_factory(
         made = TorchGenerator(made.to(device), _shape(latent), layer=layer, announce=lambda line: None)
     if not isinstance(made, TorchGenerator):
         raise MorelliError(f"{factory} returned a {type(made).__name__}; expected a torch module or a TorchGenerator.")
-    save(made.head(draws, seed, stage("activations", draws)), out, overwrite=overwrite)
+    head = made.head(draws, seed, stage("activations", draws))
+    measuring = stage("conditioning of the map", 1)
+    head = head.measured()
+    measuring(1)
+    save(head, out, overwrite=overwrite)
     return made.found
 
 

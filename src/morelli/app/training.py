@@ -23,7 +23,7 @@ from morelli.errors import MismatchError, MorelliError, OutOfRange, TooFewSample
 from morelli.features.inversion import Inversion
 from morelli.features.protocol import Extractor, Features, SampleSpec
 from morelli.numerics.head import Head
-from morelli.numerics.solvers.fista import Fista
+from morelli.numerics.solvers.pdhg import Pdhg
 from morelli.storage.samples import find, read_all
 
 Source = str | Path | Sequence[str | Path] | Tensor
@@ -40,6 +40,7 @@ class _Samples:
     """Samples with what their files say: formats counted, files refused, one digest over all."""
 
     values: Tensor
+    facts: Sequence[Mapping[str, Any]]
     about: Mapping[str, Any]
 
 
@@ -99,12 +100,14 @@ def train(
     kept = _held_out_count(len(mine.values), rate, held_out)
     order = torch.randperm(len(mine.values), generator=torch.Generator().manual_seed(seed))
 
-    def features(samples: Tensor, what: str) -> Features:
-        return extractor.extract(samples.to(device), stage(what, len(samples)))
+    def features(samples: _Samples, some: Tensor, what: str) -> Features:
+        facts = [samples.facts[i] for i in some.tolist()]
+        return extractor.extract(samples.values[some].to(device), stage(what, len(some)), facts)
 
-    own_features = features(mine.values[order[kept:]], "features of own samples")
-    held_features = features(mine.values[order[:kept]], "features of held-out samples")
-    other_features = None if theirs is None else features(theirs.values, "features of other samples")
+    own_features = features(mine, order[kept:], "features of own samples")
+    held_features = features(mine, order[:kept], "features of held-out samples")
+    every = None if theirs is None else torch.arange(len(theirs.values))
+    other_features = features(theirs, every, "features of other samples") if theirs and every is not None else None
     card = {
         "method": method,
         "recipe": recipe.settings(),
@@ -145,7 +148,7 @@ def build_extractor(head: Head, method: str, weight: float | None = None, gap: f
         )
     if gap is not None and not 0 < gap < 1:
         raise OutOfRange(f"the duality gap to reach is {gap}; it must lie between 0 and 1, for example 0.1.")
-    solver = extractor.solver if gap is None else Fista(tolerance=gap)
+    solver = extractor.solver if gap is None else Pdhg(tolerance=gap)
     return replace(extractor, weight=extractor.weight if weight is None else weight, solver=solver)
 
 
@@ -174,7 +177,11 @@ def _gather(source: Source, spec: SampleSpec, what: str, stage: Stage) -> _Sampl
             raise MismatchError(f"{what}: the tensor's samples are {tuple(source.shape[1:])}; expected {spec.shape}.")
         content = source.detach().float().cpu().contiguous()
         digest = sha256(content.numpy().tobytes()).hexdigest()
-        return _Samples(content, {"samples": len(content), "sha256": digest, "formats": {"tensor": len(content)}})
+        return _Samples(
+            content,
+            [{}] * len(content),
+            {"samples": len(content), "sha256": digest, "formats": {"tensor": len(content)}},
+        )
     paths = find(source)
     collection = read_all(paths, spec, progress=stage(what, len(paths)))
     formats: dict[str, int] = {}
@@ -182,8 +189,9 @@ def _gather(source: Source, spec: SampleSpec, what: str, stage: Stage) -> _Sampl
         formats[facts["format"]] = formats.get(facts["format"], 0) + 1
     digest = sha256("".join(sorted(facts["sha256"] for facts in collection.facts)).encode()).hexdigest()
     refused = [{"file": path.name, "reason": reason} for path, reason in collection.refused]
+    known = collection.facts if spec.is_image else [{}] * len(collection.samples)
     about = {"samples": len(collection.samples), "sha256": digest, "formats": formats, "refused": refused[:100]}
-    return _Samples(collection.samples, about)
+    return _Samples(collection.samples, known, about)
 
 
 def _held_out_count(own: int, rate: float, asked: int | None) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from morelli.attribution.report import Outcome, Verdict
 from morelli.detectors.protocol import Detector, DetectorRecipe, Progress
 from morelli.errors import OutOfRange
 from morelli.features.inversion import saturated_share
-from morelli.features.protocol import Extractor, Features
+from morelli.features.protocol import Extractor, Facts, Features
 from morelli.numerics.calibration import p_values, threshold
 from morelli.numerics.state import State
 
@@ -48,9 +48,9 @@ class Attributor:
         """The largest score that is still attributed."""
         return threshold(self.held_out, self.rate)
 
-    def judge(self, samples: Tensor) -> list[Verdict]:
-        """[n, *spec.shape] → n verdicts. Raises what the extractor raises for unsuitable samples."""
-        return self.judge_features(self.extractor.extract(samples)) if len(samples) else []
+    def judge(self, samples: Tensor, facts: Sequence[Facts] | None = None) -> list[Verdict]:
+        """[n, *spec.shape], with the facts of their files → n verdicts. Raises what the extractor raises."""
+        return self.judge_features(self.extractor.extract(samples, facts=facts)) if len(samples) else []
 
     def judge_features(self, features: Features) -> list[Verdict]:
         """Verdicts from features of this attributor's own extractor."""

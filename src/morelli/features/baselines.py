@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from morelli.errors import MismatchError
-from morelli.features.protocol import Features, Progress, SampleSpec
+from morelli.features.protocol import Facts, Features, Progress, SampleSpec
 from morelli.numerics.spectrum import dct2
 from morelli.numerics.state import State
 
@@ -23,7 +24,9 @@ class RawValues:
     spec: SampleSpec
     stride: int = 1
 
-    def extract(self, samples: Tensor, progress: Progress | None = None) -> Features:
+    def extract(
+        self, samples: Tensor, progress: Progress | None = None, facts: Sequence[Facts] | None = None
+    ) -> Features:
         """[n, *spec.shape] → the values kept. Raises MismatchError for another shape."""
         self.spec.check(samples)
         values = samples
@@ -56,7 +59,9 @@ class LogDct:
                 f"log-DCT needs images of at least {self.crop}×{self.crop}; these are {self.spec.shape}."
             )
 
-    def extract(self, samples: Tensor, progress: Progress | None = None) -> Features:
+    def extract(
+        self, samples: Tensor, progress: Progress | None = None, facts: Sequence[Facts] | None = None
+    ) -> Features:
         """[n, c, h, w] → [n, c, crop, crop]. Raises MismatchError for another shape."""
         self.spec.check(samples)
         top, left = ((n - self.crop) // 2 for n in self.spec.shape[1:])

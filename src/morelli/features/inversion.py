@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -10,11 +11,16 @@ from torch import Tensor
 from torch.nn.functional import max_pool1d, max_pool2d
 
 from morelli.errors import MismatchError
-from morelli.features.protocol import Features, Progress, SampleSpec
-from morelli.numerics.fidelity import Cells
+from morelli.features.observation import (
+    Observation,
+    Point,
+    observation_from_settings,
+    observation_settings,
+)
+from morelli.features.prior import Prior, Sparse, prior_from_settings, prior_settings
+from morelli.features.protocol import Facts, Features, Progress, SampleSpec
 from morelli.numerics.head import Head
 from morelli.numerics.lasso import LassoProblem, Solver, Status
-from morelli.numerics.linear import squared_norm
 from morelli.numerics.solvers import solver_from_settings, solver_settings
 from morelli.numerics.solvers.fista import Fista
 from morelli.numerics.state import State
@@ -40,6 +46,8 @@ class Inversion:
         weight: α of the lasso in the ½-form. The paper uses 5e-4 for small GANs.
         pool: size and stride of the max-pooling of ẑ; 1 is none. The paper pools LSGAN's by 2.
         solver: its settings are part of the feature and are saved with it.
+        observation: what a stored value says about the pre-activation behind it; the paper's is the point.
+        prior: what is known of the activation; the paper's is sparsity around the anchor.
 
     Source: arXiv 2306.06210, sections 4 and 5. Differs: features are ẑ − anchor, not ẑ, which a detector that
     standardises cannot tell apart; every sample carries the certificate of its own inversion.
@@ -49,11 +57,13 @@ class Inversion:
     weight: float = 5e-4
     pool: int = 1
     solver: Solver = field(default_factory=attribution_solver)
+    observation: Observation = field(default_factory=Point)
+    prior: Prior = field(default_factory=Sparse)
 
     @cached_property
-    def norm(self) -> float:
-        """`squared_norm` of the head's map, measured once."""
-        return squared_norm(self.head.map)
+    def _ready(self) -> dict[tuple[torch.device, torch.dtype], tuple[Head, LassoProblem]]:
+        """Head and prepared problem for each device and precision that samples came in."""
+        return {}
 
     @property
     def spec(self) -> SampleSpec:
@@ -63,28 +73,45 @@ class Inversion:
             low, high = -1.0, 1.0  # an image from an unbounded head; the paper's convention
         return SampleSpec(shape, low, high)
 
-    def extract(self, samples: Tensor, progress: Progress | None = None) -> Features:
+    def extract(
+        self, samples: Tensor, progress: Progress | None = None, facts: Sequence[Facts] | None = None
+    ) -> Features:
         """[n, *spec.shape] → features, with notes `saturated` (share of outputs), `gap` and `steps`.
 
-        A sample outside the head's output range is inverted as far as the range goes, and its reason says so.
+        A sample outside the head's output range is inverted as far as the range goes, and its reason says so. `facts`
+        are those of the samples' files; an observation that reads them takes none as "not known".
 
         Raises:
-            MismatchError: another shape.
+            MismatchError: another shape. UnsuitableSolver: the solver does not take this observation or prior.
         """
         self.spec.check(samples)
-        head = self.head.to(samples.device, samples.dtype)
-        parts = [self._extract(head, batch, progress) for batch in samples.split(BATCH)]
+        facts = [{}] * len(samples) if facts is None else facts
+        starts = range(0, max(1, len(samples)), BATCH)
+        parts = [self._extract(samples[k : k + BATCH], progress, facts[k : k + BATCH]) for k in starts]
         return Features.concatenate(parts)
 
-    def _extract(self, head: Head, samples: Tensor, progress: Progress | None) -> Features:
+    def problem(self, samples: Tensor, facts: Sequence[Facts]) -> LassoProblem:
+        """What is solved for samples inside the head's output range, all that depends on the map alone worked out."""
+        key = (samples.device, samples.dtype)
+        if key not in self._ready:
+            head = self.head.to(*key)
+            norm = None if head.conditioning is None else head.conditioning.largest
+            empty = self.observation.fidelity(head, samples[:0], [])
+            self._ready[key] = head, self.solver.prepare(self.prior.problem(head, empty, self.weight, norm))
+        head, prepared = self._ready[key]
+        return replace(prepared, fidelity=self.observation.fidelity(head, samples, facts))
+
+    def _extract(self, samples: Tensor, progress: Progress | None, facts: Sequence[Facts]) -> Features:
         outside = self.spec.outside(samples).tolist()
-        samples = samples.clamp(head.activation.low, head.activation.high)
-        problem = LassoProblem(head.map, Cells.at(head.target(samples)), self.weight, norm=self.norm)
+        samples = samples.clamp(self.head.activation.low, self.head.activation.high)
+        problem = self.problem(samples, facts)
         solution = self.solver.solve(problem, progress)
         reasons = tuple(map(_reason, solution.status, outside))
-        saturated = head.activation.saturated(samples).flatten(1).float().mean(1)
+        saturated = self.head.activation.saturated(samples).flatten(1).float().mean(1)
         notes = {"saturated": saturated, "gap": solution.gap, "steps": solution.steps.to(samples)}
-        return Features(self._pooled(solution.value + head.anchor) - self._pooled(head.anchor[None]), notes, reasons)
+        head, _ = self._ready[samples.device, samples.dtype]
+        activation = self.prior.activation(head, solution.value) + head.anchor
+        return Features(self._pooled(activation) - self._pooled(head.anchor[None]), notes, reasons)
 
     def _pooled(self, z: Tensor) -> Tensor:
         if self.pool == 1:
@@ -99,6 +126,8 @@ class Inversion:
             "weight": self.weight,
             "pool": self.pool,
             "solver": solver_settings(self.solver),
+            "observation": observation_settings(self.observation),
+            "prior": prior_settings(self.prior),
         }
         return State(settings, parts={"head": self.head.state()})
 
@@ -106,13 +135,20 @@ class Inversion:
     def from_state(state: State) -> Inversion:
         settings = state.settings
         head = Head.from_state(state.parts["head"])
-        return Inversion(head, settings["weight"], settings["pool"], solver_from_settings(settings["solver"]))
+        return Inversion(
+            head,
+            settings["weight"],
+            settings["pool"],
+            solver_from_settings(settings["solver"]),
+            observation_from_settings(settings.get("observation", {"type": "point"})),
+            prior_from_settings(settings.get("prior", {"type": "sparse"})),
+        )
 
 
 def _reason(status: Status, outside: bool) -> str:
     if outside:
         return "values lie outside the range that the model's output activation can make."
-    return "" if status is Status.CONVERGED else f"inversion: {status.value}"
+    return "" if status in (Status.CONVERGED, Status.CLOSED_FORM) else f"inversion: {status.value}"
 
 
 def saturated_share(features: Features) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from morelli.errors import MismatchError
 from morelli.numerics.head import SLACK
 from morelli.numerics.state import State
 
+Facts = Mapping[str, Any]  # what the file of a sample says, from `storage.samples`
 Progress = Callable[[int], None]  # called with the number of samples that were just finished
 
 
@@ -83,6 +84,10 @@ class Extractor(Protocol):
     @property
     def spec(self) -> SampleSpec: ...
 
-    def extract(self, samples: Tensor, progress: Progress | None = None) -> Features: ...
+    def extract(
+        self, samples: Tensor, progress: Progress | None = None, facts: Sequence[Facts] | None = None
+    ) -> Features:
+        """`facts`: of the samples' files, where there are files; most extractors have no use for them."""
+        ...
 
     def state(self) -> State: ...

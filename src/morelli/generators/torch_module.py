@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -67,15 +68,27 @@ class TorchGenerator:
         return f"last linear layer: {self._call.describe()}, {shapes}; activation: {self.activation}"
 
     def head(self, n: int = 10_000, seed: int = 0, progress: Callable[[int], None] | None = None) -> Head:
-        """The head, with the mean of n activations as anchor (float32, on the CPU)."""
+        """The head, with mean, covariance and sign of n activations (float32, on the CPU)."""
         total, count = torch.zeros((), dtype=torch.float64), 0
+        products, least = torch.zeros((), dtype=torch.float64), math.inf
         for activations, _ in self._batches(n, seed):
-            total, count = total + activations.double().sum(0).cpu(), count + len(activations)
+            exact = activations.double().cpu()
+            total, count, least = total + exact.sum(0), count + len(exact), min(least, float(exact.min()))
+            columns = exact.movedim(1, 0).flatten(1)
+            products = products + columns @ columns.T
             if progress:
-                progress(len(activations))
-        bias = self._bias.float().cpu().clone()
-        anchor = (total / count).float()
-        return Head(self._map.to("cpu", torch.float32), bias, self.activation, anchor)
+                progress(len(exact))
+        anchor = total / count
+        places, mean = math.prod(anchor.shape[1:]), anchor.flatten(1) if anchor.ndim > 1 else anchor[:, None]
+        covariance = products / (count * places) - mean @ mean.T / places
+        return Head(
+            self._map.to("cpu", torch.float32),
+            self._bias.float().cpu().clone(),
+            self.activation,
+            anchor.float(),
+            least >= 0,
+            covariance.float(),
+        )
 
     def activations(self, n: int, seed: int) -> Tensor:
         """[n, *map.in_shape], float32 on the CPU."""

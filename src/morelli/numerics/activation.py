@@ -14,7 +14,7 @@ ROUNDING = 1e-5  # share of a clamp's range; undoing a rescaling leaves a clampe
 
 
 class OutputActivation(Protocol):
-    """Elementwise and increasing. `low` and `high` bound the output; either may be infinite."""
+    """Elementwise and increasing. `low` and `high` bound the output; either may be infinite. `slope` is dσ/da."""
 
     @property
     def low(self) -> float: ...
@@ -23,6 +23,7 @@ class OutputActivation(Protocol):
     def forward(self, a: Tensor) -> Tensor: ...
     def inverse(self, y: Tensor) -> Tensor: ...
     def saturated(self, y: Tensor) -> Tensor: ...
+    def slope(self, a: Tensor) -> Tensor: ...
     def settings(self) -> dict[str, Any]: ...
 
 
@@ -41,6 +42,9 @@ class Identity:
 
     def saturated(self, y: Tensor) -> Tensor:
         return torch.zeros_like(y, dtype=torch.bool)
+
+    def slope(self, a: Tensor) -> Tensor:
+        return torch.ones_like(a)
 
     def settings(self) -> dict[str, Any]:
         return {"type": "identity"}
@@ -64,6 +68,9 @@ class Clip:
         slack = ROUNDING * (span if math.isfinite(span) else 1.0)
         return (y <= self.low + slack) | (y >= self.high - slack)
 
+    def slope(self, a: Tensor) -> Tensor:
+        return ((a >= self.low) & (a <= self.high)).to(a)
+
     def settings(self) -> dict[str, Any]:
         bounds = {"low": self.low, "high": self.high}
         return {"type": "clip"} | {name: value for name, value in bounds.items() if math.isfinite(value)}
@@ -86,6 +93,9 @@ class Tanh:
     def saturated(self, y: Tensor) -> Tensor:
         return y.abs() >= 1 - self.margin
 
+    def slope(self, a: Tensor) -> Tensor:
+        return 1 - a.tanh().square()
+
     def settings(self) -> dict[str, Any]:
         return {"type": "tanh", "margin": self.margin}
 
@@ -106,6 +116,9 @@ class Sigmoid:
 
     def saturated(self, y: Tensor) -> Tensor:
         return (y <= self.margin) | (y >= 1 - self.margin)
+
+    def slope(self, a: Tensor) -> Tensor:
+        return a.sigmoid() * (-a).sigmoid()
 
     def settings(self) -> dict[str, Any]:
         return {"type": "sigmoid", "margin": self.margin}
@@ -136,8 +149,26 @@ class Rescaled:
     def saturated(self, y: Tensor) -> Tensor:
         return self.inner.saturated((y - self.shift) / self.scale)
 
+    def slope(self, a: Tensor) -> Tensor:
+        return self.scale * self.inner.slope(a)
+
     def settings(self) -> dict[str, Any]:
         return {"type": "rescaled", "inner": self.inner.settings(), "scale": self.scale, "shift": self.shift}
+
+
+def cell(activation: OutputActivation, y: Tensor, radius: Tensor | float) -> tuple[Tensor, Tensor]:
+    """The pre-activations [low, high] whose outputs lie within `radius` of y, in output units.
+
+    Open (infinite) on a side where the activation saturates or clamps: beyond it every pre-activation looks the same.
+    """
+    middle = (
+        activation.low + activation.high
+    ) / 2  # of a range open on one side, the infinite side: all is on the other
+    middle = 0.0 if math.isnan(middle) else middle
+    below, above = y - radius, y + radius
+    low, high = activation.inverse(below), activation.inverse(above)
+    low = torch.where(activation.saturated(below) & (below < middle), -math.inf, low)
+    return low, torch.where(activation.saturated(above) & (above > middle), math.inf, high)
 
 
 def activation_from_settings(settings: Mapping[str, Any]) -> OutputActivation:

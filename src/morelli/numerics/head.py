@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from morelli.errors import MismatchError, OutOfRange
 from morelli.numerics.activation import OutputActivation, activation_from_settings
+from morelli.numerics.conditioning import Conditioning
 from morelli.numerics.linear import LinearMap, map_from_state
 from morelli.numerics.state import State
 
@@ -23,12 +25,18 @@ class Head:
 
     Attributes:
         bias: broadcasts over map.out_shape; zeros where the layer has none.
+        nonnegative: whether no activation of those draws was below zero, as after a ReLU.
+        covariance: [c, c], of the activations' channels (of all inputs of a dense map) around the anchor.
+        conditioning: of the map, where it was measured.
     """
 
     map: LinearMap
     bias: Tensor
     activation: OutputActivation
     anchor: Tensor
+    nonnegative: bool = False
+    covariance: Tensor | None = None
+    conditioning: Conditioning | None = None
 
     def __post_init__(self) -> None:
         if tuple(self.anchor.shape) != self.map.in_shape:
@@ -66,23 +74,37 @@ class Head:
         reached = self.map.apply(self.anchor[None]) + self.bias
         return self.activation.inverse(samples) - reached
 
+    def measured(self) -> Head:
+        """This head with the conditioning of its map, which takes a few seconds for 64² and a minute for 256²."""
+        return self if self.conditioning is not None else replace(self, conditioning=Conditioning.of(self.map))
+
     def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Head:
-        return Head(
-            self.map.to(device, dtype), self.bias.to(device, dtype), self.activation, self.anchor.to(device, dtype)
+        return replace(
+            self,
+            map=self.map.to(device, dtype),
+            bias=self.bias.to(device, dtype),
+            anchor=self.anchor.to(device, dtype),
+            covariance=None if self.covariance is None else self.covariance.to(device, dtype),
         )
 
     def state(self) -> State:
-        return State(
-            {"activation": self.activation.settings()},
-            {"bias": self.bias, "anchor": self.anchor},
-            {"map": self.map.state()},
-        )
+        settings: dict[str, Any] = {"activation": self.activation.settings(), "nonnegative": self.nonnegative}
+        tensors = {"bias": self.bias, "anchor": self.anchor}
+        if self.conditioning is not None:
+            settings["conditioning"] = asdict(self.conditioning)
+        if self.covariance is not None:
+            tensors["covariance"] = self.covariance
+        return State(settings, tensors, {"map": self.map.state()})
 
     @staticmethod
     def from_state(state: State) -> Head:
+        measured = state.settings.get("conditioning")  # older heads have none of these three
         return Head(
             map_from_state(state.parts["map"]),
             state.tensors["bias"],
             activation_from_settings(state.settings["activation"]),
             state.tensors["anchor"],
+            state.settings.get("nonnegative", False),
+            state.tensors.get("covariance"),
+            None if measured is None else Conditioning(**measured),
         )

@@ -66,6 +66,7 @@ class LassoProblem:
 class Status(Enum):
     CONVERGED = "The duality gap is below the tolerance."
     STEP_LIMIT = "The step limit was reached; raise `max_steps` or loosen `tolerance`."
+    CLOSED_FORM = "A closed form; the gap says how far it is from the lasso's optimum."
     NON_FINITE = "The iterate became NaN or infinite; check the range of the samples."
 
 

@@ -9,9 +9,10 @@ from typing import Any
 from morelli.numerics.lasso import Solver
 from morelli.numerics.solvers.fista import Fista
 from morelli.numerics.solvers.interior_point import InteriorPoint
+from morelli.numerics.solvers.least_squares import LeastSquares
 from morelli.numerics.solvers.pdhg import Pdhg
 
-SOLVERS = {"fista": Fista, "interior_point": InteriorPoint, "pdhg": Pdhg}
+SOLVERS = {"fista": Fista, "interior_point": InteriorPoint, "least_squares": LeastSquares, "pdhg": Pdhg}
 
 
 def solver_settings(solver: Solver) -> dict[str, Any]:

@@ -1,0 +1,112 @@
+"""What is known of the activation before a sample is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from morelli.errors import UnsuitableSolver
+from morelli.numerics.fidelity import Fidelity
+from morelli.numerics.head import Head
+from morelli.numerics.lasso import LassoProblem
+from morelli.numerics.linear import Conv, Dense, LinearMap, TransposedConv
+
+
+class Prior(Protocol):
+    """A problem in some coordinates of activation − anchor, and the way back from them."""
+
+    def problem(self, head: Head, fidelity: Fidelity, weight: float, norm: float | None) -> LassoProblem: ...
+    def activation(self, head: Head, u: Tensor) -> Tensor:
+        """[n, *in] in the problem's coordinates → activation − anchor."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """Few activations differ from the anchor: the lasso.
+
+    Attributes:
+        nonnegative: activations are not negative, where the head says that they never were; a bound only then.
+        per_channel: the weight of a channel is divided by its standard deviation, its mean staying as it was.
+    """
+
+    nonnegative: bool = False
+    per_channel: bool = False
+
+    def problem(self, head: Head, fidelity: Fidelity, weight: float, norm: float | None) -> LassoProblem:
+        floor = -head.anchor if self.nonnegative and head.nonnegative else None
+        return LassoProblem(head.map, fidelity, self._weights(head, weight), floor, norm)
+
+    def _weights(self, head: Head, weight: float) -> float | Tensor:
+        if not self.per_channel:
+            return weight
+        spread = _covariance(head).diagonal().clamp_min(0).sqrt()
+        inverse = 1 / spread.clamp_min(1e-2 * float(spread.mean()) + 1e-30)
+        return (weight * inverse / inverse.mean()).reshape(-1, *[1] * (len(head.map.in_shape) - 1))
+
+    def activation(self, head: Head, u: Tensor) -> Tensor:
+        return u
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Channels vary together as they did over the draws: u = C^{1/2}·w with w of unit covariance, for `LeastSquares`.
+
+    The ridge estimate of w then is the posterior mean of u for noise of variance ridge·‖map·C^{1/2}‖². Activations at
+    different places are taken as independent.
+    """
+
+    def problem(self, head: Head, fidelity: Fidelity, weight: float, norm: float | None) -> LassoProblem:
+        return LassoProblem(mixed(head.map, _root(head)), fidelity, weight)  # its norm is another
+
+    def activation(self, head: Head, u: Tensor) -> Tensor:
+        root = _root(head)
+        return (root @ u.reshape(len(u), len(root), -1)).reshape(u.shape)
+
+
+def _covariance(head: Head) -> Tensor:
+    if head.covariance is None:
+        raise UnsuitableSolver("this head was made without the covariance of its activations. Make it again.")
+    return head.covariance
+
+
+def _root(head: Head) -> Tensor:
+    covariance = _covariance(head)
+    values, vectors = torch.linalg.eigh(covariance.double())
+    values = values.clamp_min(1e-6 * float(values[-1]))
+    return (vectors * values.sqrt() @ vectors.T).to(covariance)
+
+
+def mixed(linear: LinearMap, matrix: Tensor) -> LinearMap:
+    """The map after a symmetric mixing of its input channels. Raises UnsuitableSolver for grouped convolutions."""
+    match linear:
+        case Dense():
+            return replace(linear, weight=linear.weight @ torch.kron(matrix, torch.eye(_places(linear)).to(matrix)))
+        case Conv() if linear.geometry.groups == 1:
+            return replace(linear, weight=torch.einsum("oc...,cd->od...", linear.weight, matrix))
+        case TransposedConv() if linear.geometry.groups == 1:
+            return replace(linear, weight=torch.einsum("co...,cd->do...", linear.weight, matrix))
+    raise UnsuitableSolver(f"a Gaussian prior does not go with a {type(linear).__name__} in groups. Use Sparse.")
+
+
+def _places(linear: LinearMap) -> int:
+    places = 1
+    for size in linear.in_shape[1:]:
+        places *= size
+    return places
+
+
+PRIORS: dict[str, Callable[..., Prior]] = {"sparse": Sparse, "gaussian": Gaussian}
+
+
+def prior_settings(prior: Prior) -> dict[str, Any]:
+    return {"type": next(name for name, kind in PRIORS.items() if type(prior) is kind)} | asdict(prior)  # type: ignore[call-overload]
+
+
+def prior_from_settings(settings: Mapping[str, Any]) -> Prior:
+    values = dict(settings)
+    return PRIORS[values.pop("type")](**values)
