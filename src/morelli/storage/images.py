@@ -41,6 +41,7 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}  # Pillow's numbers; grey and rarer ones have no name
 _DECODING = Lock()  # recording warnings swaps process-wide filters, so one picture at a time
 
 
@@ -52,7 +53,8 @@ def decode(data: bytes, spec: SampleSpec, max_pixels: int) -> tuple[Tensor, dict
         max_pixels: checked against the header, before anything is decoded.
     Returns:
         float32 [1, *spec.shape] in [spec.low, spec.high], and facts: `format`, `mode` as stored, `bits` per
-        channel, `size` [width, height] when upright, for JPEG `jpeg_tables` (64 steps each, row by row), `notes`.
+        channel, `size` [width, height] when upright, for JPEG `jpeg_tables` (64 steps each, row by row) and
+        `jpeg_sampling` ("4:4:4", "4:2:2", "4:2:0"; None for grey and rarer ones), `notes`.
     Raises:
         MismatchError: another width, height or number of channels.
         UnreadableSample: anything else that is not read. The texts of both start with a verb; the caller puts
@@ -73,6 +75,7 @@ def decode(data: bytes, spec: SampleSpec, max_pixels: int) -> tuple[Tensor, dict
         facts: dict[str, Any] = {"format": kind, "mode": image.mode, "bits": bits}
         if isinstance(image, JpegImagePlugin.JpegImageFile):
             facts["jpeg_tables"] = [list(table) for _, table in sorted(image.quantization.items())]
+            facts["jpeg_sampling"] = SAMPLINGS.get(JpegImagePlugin.get_sampling(image))
         plain = _plain(_upright(image, notes), notes)
         pixels = np.asarray(plain).astype(np.int32)
     if plain.size != (width, height):
