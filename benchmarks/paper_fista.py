@@ -26,7 +26,8 @@ class PaperFista:
     `Solution.gap` is computed once, at the end. `Status.CONVERGED` means here that the method's own rule held.
 
     Attributes:
-        step: .025 for the DCGAN and LSGAN heads trained on CelebA, .00075 on LSUN, .001 for tables.
+        step: .025 for the DCGAN and LSGAN heads trained on CelebA, .00075 on LSUN, .01 for Stable Diffusion, .001
+            for tables.
         start: the first u. The published one is the anchor (so that z = 2·anchor, a slip); None is zero.
         change: done when the largest per-sample mean |Δu| is at most this: 1e-5 for images, 1e-4 for tables.
         max_steps: 10,000 for GANs and tables, 1,000 for latent diffusion.
@@ -42,38 +43,36 @@ class PaperFista:
 
     def check(self, problem: LassoProblem) -> None:
         """Raises NotApplicable for a step above 4/(3L): there the momentum makes FISTA diverge (without it, 2/L)."""
-        norm = squared_norm(problem.map)
+        norm = squared_norm(problem.map) if problem.norm is None else problem.norm
         longest = 4 / (3 * norm) if norm > 0 else math.inf
         if self.step > longest:
             raise NotApplicable(
                 f"the published step is {self.step}; with L = {norm:.4g} FISTA converges only below {longest:.4g}."
             )
 
-    def iterates(self, problem: LassoProblem) -> Iterator[tuple[int, Tensor, bool]]:
-        """(steps taken, u, whether the stopping rule holds), after every step; ends with the rule or the limit."""
-        target, linear = problem.fidelity.centre, problem.map
+    def iterates(self, problem: LassoProblem) -> Iterator[tuple[int, Tensor, float]]:
+        """(steps taken, u, largest per-sample mean |Δu|), after every step up to the limit, the stopping rule aside."""
+        target, linear, weight = problem.fidelity.centre, problem.map, float(problem.weight)
         first = target.new_zeros(linear.in_shape) if self.start is None else self.start.to(target)
         u = first.expand(len(target), *linear.in_shape)
         ahead, momentum = u, 1.0
         for taken in range(1, self.max_steps + 1):
             gradient = linear.adjoint(linear.apply(ahead) - target)
-            new = softshrink(ahead - self.step * gradient, self.step * problem.weight)
+            new = softshrink(ahead - self.step * gradient, self.step * weight)
             following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
             ahead = new + (momentum - 1) / following * (new - u)
-            done = float((new - u).abs().flatten(1).mean(1).max()) <= self.change
+            moved = float((new - u).abs().flatten(1).mean(1).max())
             u, momentum = new, following
-            yield taken, u, done
-            if done:
-                return
+            yield taken, u, moved
 
     def solve(self, problem: LassoProblem, progress: Callable[[int], None] | None = None) -> Solution:
         """Raises NotApplicable, see `check`."""
         n = len(problem.fidelity.centre)
         self.check(problem)
         taken, u, done = 0, problem.fidelity.centre.new_zeros(n, *problem.map.in_shape), True
-        if n:
-            for taken, u, done in self.iterates(problem):  # noqa: B007
-                pass
+        for taken, u, moved in self.iterates(problem) if n else ():  # noqa: B007
+            if done := moved <= self.change:
+                break
         ended = Status.CONVERGED if done else Status.STEP_LIMIT
         finite = u.flatten(1).isfinite().all(1)
         status = tuple(ended if ok else Status.NON_FINITE for ok in finite.tolist())
