@@ -77,6 +77,27 @@ def trained(run, place: Path) -> str:
     return "my.attributor"
 
 
+def test_certified_inversions(run, trained: str) -> None:
+    code, out, _ = run(
+        "attribute", "suspects/own0.png", "suspects/own1.png", "--with", trained, "--certify", 1, "--json"
+    )
+    assert code == 0
+    (proof,) = json.loads(out)["certificates"]
+    assert Path(proof["file"]).name == "own0.png"
+    assert 0 < proof["excess"] < 1
+    assert proof["gap"] < 1e-5
+    text = run("attribute", "suspects/own0.png", "--with", trained, "--certify", 1)[1]
+    assert "certified: suspects/own0.png: the inversion's objective is at most" in text
+
+
+def test_only_inversions_are_certified(run, trained: str) -> None:
+    words = "train my.head --own own --other other --method rawpad --detector lda --rate 0.05 --out raw.attributor"
+    assert run(*words.split())[0] == 0
+    code, _, err = run("attribute", "suspects/own0.png", "--with", "raw.attributor", "--certify", 1)
+    assert code == 2
+    assert "nothing to certify" in err
+
+
 def test_the_users_path(run, trained: str) -> None:
     code, out, _ = run("attribute", "suspects", "--with", trained, "--json")
     report = json.loads(out)

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor
 from toys import toy_generator, toy_heads
 
 from morelli import SampleSpec
 from morelli.errors import MismatchError, OutOfRange
-from morelli.features.observation import EightBit, Point, Weighted, estimated_noise
+from morelli.features.observation import EightBit, Jpeg, Point, Weighted, estimated_noise
 from morelli.numerics.activation import Clip, Identity, OutputActivation, Rescaled, Sigmoid, Tanh, cell
 from morelli.numerics.fidelity import Cells
+from morelli.numerics.head import Head
 from morelli.numerics.lasso import LassoProblem, Status, objective
+from morelli.numerics.linear import Conv, Geometry
 from morelli.numerics.solvers.fista import Fista
 from morelli.numerics.solvers.pdhg import Pdhg
 from morelli.storage.images import from_eight_bits, to_eight_bits
+from morelli.storage.samples import read_all
 
 ACTIVATIONS: dict[str, OutputActivation] = {
     "identity": Identity(),
@@ -145,3 +151,34 @@ def test_unsuitable_cells_are_refused() -> None:
         Cells(torch.zeros(2, 3), torch.zeros(2, 4))
     with pytest.raises(OutOfRange):
         Cells.at(torch.zeros(2, 3), torch.zeros(2, 3))
+
+
+def test_jpeg_cells_are_read_from_the_file(tmp_path: Path) -> None:
+    """A JPEG file's own tables open its cells: what made it costs less than under the tables of another quality."""
+    torch.manual_seed(0)
+    head = Head(
+        Conv(torch.randn(3, 6, 3, 3) / 40, (6, 32, 32), Geometry((1, 1), (1, 1), (1, 1))),
+        torch.zeros(3, 1, 1),
+        Clip(-1.0, 1.0),
+        torch.zeros(6, 32, 32),
+    )
+    z = torch.randn(1, 6, 32, 32)
+    spec = SampleSpec((3, 32, 32), -1.0, 1.0)
+    pixels = to_eight_bits(head.forward(z), spec)[0].movedim(0, -1).numpy()
+    costs = {}
+    for quality in (60, 90):
+        Image.fromarray(pixels).save(tmp_path / f"{quality}.jpg", quality=quality, subsampling=0)
+        read = read_all([tmp_path / f"{quality}.jpg"], spec)
+        fidelity = Jpeg().fidelity(head, read.samples, read.facts)
+        costs[quality] = float(fidelity.value(fidelity.rest(head.map.apply(z))))
+        plain = Jpeg().fidelity(head, read.samples, [{}])
+        assert costs[quality] < 0.01 * float(plain.value(plain.rest(head.map.apply(z))))
+    assert costs[60] < 1e-3
+
+
+def test_blocks_that_were_clipped_say_nothing() -> None:
+    head = toy_heads()["deconvolution"]
+    samples = torch.zeros(1, 3, 8, 8)
+    samples[0, 1, 4, 4] = 1.0
+    assert Jpeg().fidelity(head, samples, [{}]).low.isinf().all()
+    assert Jpeg().fidelity(head, 0.9 * samples, [{}]).low.isfinite().all()

@@ -12,7 +12,8 @@ from morelli.app.bundles import load_attributor
 from morelli.app.training import Stage, silent
 from morelli.attribution.attributor import Attributor
 from morelli.attribution.report import JudgedFile, Outcome, RefusedFile, Report, Verdict
-from morelli.errors import MismatchError, UnreadableSample
+from morelli.errors import MismatchError, UnreadableSample, UnsuitableSolver
+from morelli.features.inversion import Inversion
 from morelli.features.protocol import SampleSpec
 from morelli.storage.journal import Journal
 from morelli.storage.samples import Reading, find, read
@@ -29,6 +30,7 @@ def attribute(
     attributor: str | Path | Attributor,
     *,
     csv: str | Path | None = None,
+    certify: int = 0,
     device: str = "cpu",
     stage: Stage = silent,
 ) -> Report:
@@ -39,6 +41,8 @@ def attribute(
         attributor: an Attributor, or the path of its bundle.
         csv: also write each verdict here as soon as it is known; a run that was interrupted goes on where it
             stopped, and files already in it are not judged again.
+        certify: solve the inversions of the first so many samples again, exactly and in float64 (seconds each), and
+            report how far those that were judged are from the optimum.
         device: where to compute.
         stage: told about the work, for a progress bar.
     Returns:
@@ -46,16 +50,18 @@ def attribute(
     Raises:
         UnreadableSample: there are no files at `source`.
         UnreadableBundle: the attributor cannot be read, or `csv` belongs to another one.
+        UnsuitableSolver: `certify` was asked of a method that solves no lasso.
     """
     attributor, about = _open(attributor)
     paths = find(source)
+    certificates = _certify(paths, attributor, certify, stage) if certify else ()
     progress = stage("judging", len(paths))
     results: list[Result] = []
     if csv is None:
         for of_file in _judge_files(paths, attributor, device):
             results += of_file
             progress(1)
-        return _report(about, results)
+        return _report(about, results, certificates)
     names = {str(path) for path in paths}
     with Journal(Path(csv), about["digest"], COLUMNS) as journal:
         results += [_result(record) for record in journal.records if record["file"] in names]
@@ -65,7 +71,7 @@ def attribute(
             journal.append([_record(result) for result in of_file])
             results += of_file
             progress(1)
-    return _report(about, results)
+    return _report(about, results, certificates)
 
 
 def _record(result: Result) -> dict[str, Any]:
@@ -97,9 +103,30 @@ def _open(attributor: str | Path | Attributor) -> tuple[Attributor, dict[str, An
     return attributor, about
 
 
-def _report(about: dict[str, Any], results: list[Result]) -> Report:
+def _report(about: dict[str, Any], results: list[Result], certificates: tuple[dict[str, Any], ...]) -> Report:
     judged = tuple(result for result in results if isinstance(result, JudgedFile))
-    return Report(about, judged, tuple(result for result in results if isinstance(result, RefusedFile)))
+    refused = tuple(result for result in results if isinstance(result, RefusedFile))
+    return Report(about, judged, refused, certificates)
+
+
+def _certify(paths: list[Path], attributor: Attributor, count: int, stage: Stage) -> tuple[dict[str, Any], ...]:
+    """Of the first `count` readable samples: file, row, proven excess over the optimum, gap of the proof."""
+    extractor = attributor.extractor
+    if not isinstance(extractor, Inversion):
+        raise UnsuitableSolver("this attributor's method inverts nothing, so there is nothing to certify.")
+    progress = stage("certifying", count)
+    found: list[dict[str, Any]] = []
+    for path in paths:
+        reading = _read(path, extractor.spec)
+        for row, sample in enumerate(reading.samples[: count - len(found)] if isinstance(reading, Reading) else ()):
+            facts = reading.facts if isinstance(reading, Reading) else {}
+            proof = extractor.certify(sample[None], [facts])
+            row_number = None if extractor.spec.is_image else row
+            found.append({"file": str(path), "row": row_number, "excess": float(proof.excess), "gap": float(proof.gap)})
+            progress(1)
+        if len(found) >= count:
+            break
+    return tuple(found)
 
 
 def _judge_files(paths: Iterable[Path], attributor: Attributor, device: str) -> Iterator[list[Result]]:

@@ -79,11 +79,17 @@ class RefusedFile:
 
 @dataclass(frozen=True)
 class Report:
-    """All verdicts of one run, and the attributor they rest on."""
+    """All verdicts of one run, and the attributor they rest on.
+
+    Attributes:
+        certificates: of the samples whose inversion was certified: file, `excess` (share by which its objective is
+            above the optimum at most) and `gap` (of the exact solution that proves it).
+    """
 
     attributor: Mapping[str, Any]
     judged: tuple[JudgedFile, ...]
     refused: tuple[RefusedFile, ...] = ()
+    certificates: tuple[Mapping[str, Any], ...] = ()
 
     def counts(self) -> dict[str, int]:
         counts = {outcome.value: 0 for outcome in Outcome}
@@ -99,5 +105,6 @@ class Report:
             "summary": self.counts(),
             "verdicts": [judged.to_dict() for judged in self.judged],
             "refused": [refused.to_dict() for refused in self.refused],
+            "certificates": [dict(certificate) for certificate in self.certificates],
             "limits": LIMITS,
         }

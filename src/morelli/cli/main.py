@@ -168,6 +168,9 @@ def attribute(
         Path | None, typer.Option(help="Write verdicts here as they come; goes on after an interruption.")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Write a page with pictures here (.html).")] = None,
+    certify: Annotated[
+        int, typer.Option(min=0, help="Prove for so many samples how exact their inversion is; seconds each.")
+    ] = 0,
     device: Device = "auto",
 ) -> None:
     """Did this model make these samples? One verdict per image or table row.
@@ -178,7 +181,7 @@ def attribute(
     from morelli.app.pages import write_report
 
     with bars() as stage:
-        found = run(files, attributor, csv=csv, device=_device(device), stage=stage)
+        found = run(files, attributor, csv=csv, certify=certify, device=_device(device), stage=stage)
     if report is not None:
         write_report(found, attributor, report)
     print(json.dumps(found.to_dict(), indent=1) if as_json else render.verdicts(found.to_dict()))

@@ -20,6 +20,11 @@ def verdicts(report: Mapping[str, Any]) -> str:
     if len(report["verdicts"]) > SHOWN:
         lines.append(f"… and {len(report['verdicts']) - SHOWN} more; use --csv, --json or --report to see all.")
     lines += [f"refused: {refused['reason']}" for refused in report["refused"][:SHOWN]]
+    lines += [
+        f"certified: {proof['file']}: the inversion's objective is at most {proof['excess']:.2%} above the optimum "
+        f"(proved to {proof['gap']:.0e})"
+        for proof in report.get("certificates", [])[:SHOWN]
+    ]
     counts = ", ".join(f"{count} {name}" for name, count in report["summary"].items() if count)
     about = report["attributor"]
     lines += [

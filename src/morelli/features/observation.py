@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
+from morelli.errors import MismatchError
 from morelli.features.protocol import Facts
 from morelli.numerics.activation import cell
 from morelli.numerics.fidelity import Cells, Fidelity
 from morelli.numerics.head import Head
+from morelli.numerics.jpeg import jpeg_cells
 
+SAMPLINGS = ("4:4:4", "4:2:0")  # of chroma; others are rare
 LEVELS = 255  # steps of an 8-bit value
 SLACK = 1e-3  # of a level, for float32
 LEAST = 1e-4  # smallest precision; a saturated value keeps this much
@@ -72,6 +76,60 @@ class Weighted:
         return Cells.at(head.target(samples), precision)
 
 
+@dataclass(frozen=True)
+class Jpeg:
+    """Every pre-activation whose image would have been stored as this JPEG file: intervals for its coefficients.
+
+    A file without known quantisation tables is held to steps of one, about 8 bits. For tanh and sigmoid the image is
+    linearised around the decoded one. Blocks in which decoding may have clipped say nothing. Needs `Fista`.
+
+    Attributes:
+        rounding: share of the worst case of all roundings by which intervals are widened; independent roundings
+            rarely reach a fifth of it.
+    """
+
+    rounding: float = 0.2
+
+    def fidelity(self, head: Head, samples: Tensor, facts: Sequence[Facts]) -> Fidelity:
+        step = _level(head, samples)
+        if not step:
+            raise MismatchError(f"JPEG cells need images in a bounded range; this head makes {head.map.out_shape}.")
+        decoded = ((samples - head.activation.low) / step).round().clamp(0, LEVELS)
+        slope = head.activation.slope(head.activation.inverse(samples)) / step
+        tables = torch.stack([_tables(each) for each in facts]) if facts else torch.ones(0, 2, 8, 8)
+        chroma = torch.tensor([_coarse(each) for each in facts], dtype=torch.bool)
+        given = (decoded, tables.to(decoded), chroma.to(decoded.device), head.target(samples), slope)
+        cells = jpeg_cells(*given, rounding=self.rounding)
+        clipped = _clipped_blocks((decoded == 0) | (decoded == LEVELS), cells.subsampled)
+        return replace(
+            cells, low=cells.low.masked_fill(clipped, -math.inf), high=cells.high.masked_fill(clipped, math.inf)
+        )
+
+
+def _tables(facts: Facts) -> Tensor:
+    """[2, 8, 8]; ones where the file is no JPEG whose coefficients are understood."""
+    known = facts.get("jpeg_tables") if facts.get("mode") == "L" or facts.get("jpeg_sampling") in SAMPLINGS else None
+    return torch.tensor([known[0], known[-1]], dtype=torch.float32).reshape(2, 8, 8) if known else torch.ones(2, 8, 8)
+
+
+def _coarse(facts: Facts) -> bool:
+    return facts.get("jpeg_sampling") == "4:2:0"
+
+
+def _clipped_blocks(clipped: Tensor, subsampled: Tensor) -> Tensor:
+    """[n, c, h, w] in the layout of `JpegCells`: True in every block of 8×8 coefficients that saw a clipped pixel."""
+    pixels = clipped.any(1, keepdim=True).float()
+
+    def blocks(side: int) -> Tensor:
+        return max_pool2d(pixels, side).repeat_interleave(8, 2).repeat_interleave(8, 3)
+
+    silent = blocks(8).expand(clipped.shape).clone()
+    if subsampled.any():
+        coarse = blocks(16)[subsampled]
+        silent[subsampled, 1:, : coarse.shape[2], : coarse.shape[3]] = coarse
+    return silent > 0
+
+
 def _spread(per_sample: Tensor, like: Tensor) -> Tensor:
     return per_sample.reshape(-1, *[1] * (like.ndim - 1))
 
@@ -108,7 +166,12 @@ def estimated_noise(samples: Tensor) -> Tensor:
     return diagonal.abs().flatten(1).median(1).values / 0.6745
 
 
-OBSERVATIONS: dict[str, Callable[..., Observation]] = {"point": Point, "eight_bit": EightBit, "weighted": Weighted}
+OBSERVATIONS: dict[str, Callable[..., Observation]] = {
+    "point": Point,
+    "eight_bit": EightBit,
+    "jpeg": Jpeg,
+    "weighted": Weighted,
+}
 
 
 def observation_settings(observation: Observation) -> dict[str, Any]:

@@ -12,20 +12,20 @@ from torch import Tensor
 
 from morelli.numerics.lasso import LassoProblem, Solution, Status
 
-CPU_SLOTS, GPU_SLOTS = (48, 24, 1), 512
-NUMBERS = 2**22  # of all activations in work together, so that they suit a CPU's cache
+CPU_SLOTS, GPU_SLOTS = 24, 512
+NUMBERS = 2**23  # of all activations in work together, so that they suit a CPU's cache
 
 
 def slot_count(problem: LassoProblem) -> int:
     """How many samples to work on at a time.
 
-    On a CPU a multiple of 24, the width to which matrix products are blocked there, or 1: with another width the last
-    slots would be rounded differently from the first.
+    On a CPU 24, to a multiple of which matrix products are blocked there, or 1 for large images: with another width
+    the last slots would be rounded differently from the first.
     """
     if problem.fidelity.centre.device.type != "cpu":
         return GPU_SLOTS
     size = math.prod(problem.map.in_shape)
-    return next((slots for slots in CPU_SLOTS if slots * size <= NUMBERS), 1)
+    return CPU_SLOTS if CPU_SLOTS * size <= NUMBERS else 1
 
 
 class Pace(Protocol):

@@ -14,6 +14,8 @@ from morelli.numerics.linear import Coupling, LinearMap
 
 EDGE = 6_600  # outputs near the border, up to which the torus is corrected by an explicit matrix
 
+EXACT = 1e-4  # largest relative residual of a solve
+
 
 @dataclass(frozen=True, eq=False)
 class TorusInverse:
@@ -26,7 +28,7 @@ class TorusInverse:
     Attributes:
         spectrum: [frequencies, 2·c·phases, 2·c·phases]; acts on real parts above imaginary ones.
         edge: indices into the flattened output.
-        bridge: [edge, edge].
+        bridge: [edge, edge]. In float64 where float32 would lose the answer to cancellation.
     """
 
     out_shape: tuple[int, ...]
@@ -57,15 +59,25 @@ class TorusInverse:
         kernel = _kernel(inverse, linear.out_shape, period)
         across = _between(kernel, edge, linear.out_shape, period)
         bridge = torch.linalg.solve(torch.eye(len(edge), dtype=torch.float64) + delta @ across, delta)
-        return TorusInverse(
-            linear.out_shape,
-            period,
-            _as_real(inverse).to(like),
-            edge.to(like.device),
-            bridge.to(like),
-        )
+        exact = TorusInverse(linear.out_shape, period, _as_real(inverse), edge, bridge)
+        return exact if exact.to(like)._misses(linear, shift) > EXACT else exact.to(like)
+
+    def to(self, like: Tensor) -> TorusInverse:
+        parts = self.spectrum.to(like), self.edge.to(like.device), self.bridge.to(like)
+        return TorusInverse(self.out_shape, self.period, *parts)
+
+    def _misses(self, linear: LinearMap, shift: float) -> float:
+        """Relative residual of a solve in the precision of `spectrum`; large where outputs are hardly reached."""
+        linear = linear.to(self.spectrum.device, torch.float64)
+        y = torch.randn(1, *self.out_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        y = y.to(self.spectrum.device)
+        x = self.solve(y.to(self.spectrum)).double()
+        return float((linear.apply(linear.adjoint(x)) + shift * x - y).norm() / y.norm())
 
     def solve(self, y: Tensor) -> Tensor:
+        return self._solve(y.to(self.spectrum)).to(y)
+
+    def _solve(self, y: Tensor) -> Tensor:
         first = self._torus(y)
         if not len(self.edge):
             return first
