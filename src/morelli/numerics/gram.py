@@ -50,7 +50,7 @@ class DenseInverse:
         return DenseInverse(torch.cholesky_inverse(torch.linalg.cholesky(gram)).to(like))
 
     def solve(self, y: Tensor) -> Tensor:
-        return (self.inverse @ y.flatten(1).T).T.reshape(y.shape)
+        return (self.inverse @ y.flatten(1).T).T.contiguous().reshape(y.shape)
 
 
 @dataclass(frozen=True, eq=False)

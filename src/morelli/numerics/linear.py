@@ -68,10 +68,10 @@ class Dense:
         return None
 
     def apply(self, z: Tensor) -> Tensor:
-        return (self.weight @ z.flatten(1).T).T.reshape(len(z), *self.out_shape)
+        return (self.weight @ z.flatten(1).T).T.contiguous().reshape(len(z), *self.out_shape)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        return (self.weight.T @ y.flatten(1).T).T.reshape(len(y), *self.in_shape)
+        return (self.weight.T @ y.flatten(1).T).T.contiguous().reshape(len(y), *self.in_shape)
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Dense:
         return Dense(self.weight.to(device, dtype), self.in_shape, self.out_shape)
