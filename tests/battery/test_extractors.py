@@ -9,11 +9,14 @@ from scipy.fft import dctn
 from toys import toy_heads, toy_samples
 
 from morelli import SampleSpec, Tanh
-from morelli.attribution.kinds import extractor_from_state
+from morelli.attribution.kinds import INVERSIONS, METHODS, certified, extractor_from_state
 from morelli.errors import MismatchError
 from morelli.features.baselines import LogDct, RawValues
 from morelli.features.inversion import Inversion
 from morelli.features.protocol import Extractor
+from morelli.features.windows import Window
+from morelli.numerics.head import Head
+from morelli.numerics.linear import Conv, Geometry
 from morelli.numerics.solvers.fista import Fista
 
 ROWS = pytest.mark.parametrize("name", EXTRACTORS)
@@ -177,3 +180,42 @@ def test_an_image_of_an_unbounded_head_lies_in_plus_minus_one() -> None:
     spec = Inversion(replace(head, activation=Identity())).spec
     assert (spec.low, spec.high) == (-1.0, 1.0)
     assert Inversion(toy_heads()["table"]).spec == SampleSpec((6,), -float("inf"), float("inf"))
+
+
+IMAGES_ONLY = {"jpeg-cell"}
+
+
+@pytest.mark.parametrize("name", INVERSIONS)
+@pytest.mark.parametrize("toy", ["deconvolution", "convolution", "table"])
+def test_every_named_inversion_works_and_is_rebuilt(name: str, toy: str) -> None:
+    head, samples = toy_heads()[toy], toy_samples(toy, 3)
+    one = INVERSIONS[name](Inversion(head, 1e-2))
+    if toy == "table" and name in IMAGES_ONLY:
+        with pytest.raises(MismatchError, match="JPEG cells need images"):
+            one.extract(samples)
+        return
+    found = one.extract(samples)
+    assert found.values.isfinite().all()
+    assert found.reasons == ("",) * 3
+    again = extractor_from_state(one.state())
+    assert torch.equal(again.extract(samples).values, found.values)
+    assert again.state().describe() == one.state().describe()
+
+
+@pytest.mark.parametrize("toy", ["deconvolution", "table"])
+def test_certificates_bound_the_excess(toy: str) -> None:
+    """Ten steps are far from the optimum and the certificate says so; the certified inversion keeps its promise."""
+    head, samples = toy_heads()[toy], toy_samples(toy, 2)
+    rough = Inversion(head, 1e-2, solver=Fista(tolerance=1.0, min_steps=10)).certify(samples, [{}] * 2)
+    close = certified(Inversion(head, 1e-2), 0.01).certify(samples, [{}] * 2)
+    assert (close.excess <= 0.011).all()
+    assert (rough.excess > 2 * close.excess).all()
+    assert (rough.gap < 1e-5).all()
+
+
+def test_large_images_are_inverted_in_windows() -> None:
+    weight = torch.randn(3, 4, 3, 3, generator=torch.Generator().manual_seed(0)) / 6
+    linear = Conv(weight, (4, 512, 512), Geometry((1, 1), (1, 1), (1, 1)))
+    head = Head(linear, torch.zeros(3, 1, 1), Tanh(), torch.zeros(4, 512, 512))
+    assert METHODS["flipad"].extractor(head).window == Window()
+    assert METHODS["flipad"].extractor(toy_heads()["convolution"]).window is None

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import morelli
-from morelli.cli.main import main
+from morelli.attribution.kinds import INVERSIONS
+from morelli.cli.main import InversionName, main
 
 FACTORY = """
 import torch
@@ -75,6 +76,20 @@ def trained(run, place: Path) -> str:
         assert code == 0, err
         assert "written: my.attributor" in out
     return "my.attributor"
+
+
+def test_inversions_have_one_list() -> None:
+    assert {str(name) for name in InversionName} == set(INVERSIONS)
+
+
+def test_another_inversion(run, trained: str) -> None:
+    words = "train my.head --own own --other other --detector lda --rate 0.05 --inversion ridge --out ridge.attributor"
+    assert run(*words.split())[0] == 0
+    extractor = json.loads(run("inspect", "ridge.attributor", "--json")[1])["content"]["parts"]["extractor"]
+    assert extractor["settings"]["solver"]["type"] == "least_squares"
+    code, _, err = run(*words.replace("ridge.attributor", "no.attributor").split(), "--gap", 0.1)
+    assert code == 2
+    assert "closed form" in err
 
 
 def test_certified_inversions(run, trained: str) -> None:

@@ -16,14 +16,14 @@ from torch import Tensor
 from morelli._version import __version__
 from morelli.app.bundles import load_head, save
 from morelli.attribution.attributor import Attributor, fit_attributor
-from morelli.attribution.kinds import METHODS, RECIPES
+from morelli.attribution.kinds import INVERSIONS, METHODS, RECIPES, certified
 from morelli.detectors.deep_sad import DeepSadRecipe
 from morelli.detectors.protocol import DetectorRecipe
 from morelli.errors import MismatchError, MorelliError, OutOfRange, TooFewSamples, UnreadableBundle
 from morelli.features.inversion import Inversion
 from morelli.features.protocol import Extractor, Features, SampleSpec
 from morelli.numerics.head import Head
-from morelli.numerics.solvers.pdhg import Pdhg
+from morelli.numerics.solvers.least_squares import LeastSquares
 from morelli.storage.samples import find, read_all
 
 Source = str | Path | Sequence[str | Path] | Tensor
@@ -55,6 +55,7 @@ def train(
     rate: float = 0.005,
     held_out: int | None = None,
     seed: int = 0,
+    inversion: str | None = None,
     weight: float | None = None,
     gap: float | None = None,
     epochs: int | None = None,
@@ -76,6 +77,8 @@ def train(
         rate: false-rejection rate; own samples are rejected at most this often.
         held_out: how many own samples to hold out; by default a quarter, and enough for `rate`.
         seed: of the split and the detector.
+        inversion: how "flipad" inverts, by a name of `attribution.kinds.INVERSIONS`: "steps", "lasso", "closed-form",
+            "ridge", "gaussian", "non-negative", "per-channel", "cell", "weighted", "jpeg-cell"; see docs/inversion.md.
         weight: α of the lasso, in place of 5e-4.
         gap: invert every sample to this certified relative duality gap, instead of by 20 steps; samples that do not
             get there are inconclusive.
@@ -90,7 +93,7 @@ def train(
     if out is not None and Path(out).exists() and not overwrite:
         raise UnreadableBundle(f"{out} exists. Choose another name, or overwrite it (`--overwrite`).")
     head = load_head(head) if isinstance(head, str | Path) else head
-    extractor = build_extractor(head, method, weight, gap)
+    extractor = build_extractor(head, method, inversion, weight, gap)
     recipe = build_recipe(extractor.spec, method, detector, epochs, bf16)
     mine = _gather(own, extractor.spec, "reading own samples", stage)
     theirs = None if other is None else _gather(other, extractor.spec, "reading other samples", stage)
@@ -135,12 +138,20 @@ def train(
     return attributor
 
 
-def build_extractor(head: Head, method: str, weight: float | None = None, gap: float | None = None) -> Extractor:
-    """The method's extractor for this head. Raises MorelliError for an unknown method or an unsuitable setting."""
+def build_extractor(
+    head: Head,
+    method: str,
+    inversion: str | None = None,
+    weight: float | None = None,
+    gap: float | None = None,
+) -> Extractor:
+    """The method's extractor for this head. Raises MorelliError for an unknown name or an unsuitable setting."""
     if method not in METHODS:
         raise MorelliError(f"there is no method '{method}'; there are {', '.join(METHODS)}.")
+    if inversion is not None and inversion not in INVERSIONS:
+        raise MorelliError(f"there is no inversion '{inversion}'; there are {', '.join(INVERSIONS)}.")
     extractor = METHODS[method].extractor(head)
-    if weight is None and gap is None:
+    if inversion is None and weight is None and gap is None:
         return extractor
     if not isinstance(extractor, Inversion):
         raise MorelliError(
@@ -148,8 +159,11 @@ def build_extractor(head: Head, method: str, weight: float | None = None, gap: f
         )
     if gap is not None and not 0 < gap < 1:
         raise OutOfRange(f"the duality gap to reach is {gap}; it must lie between 0 and 1, for example 0.1.")
-    solver = extractor.solver if gap is None else Pdhg(tolerance=gap)
-    return replace(extractor, weight=extractor.weight if weight is None else weight, solver=solver)
+    extractor = INVERSIONS[inversion or "steps"](extractor)
+    if gap is not None and isinstance(extractor.solver, LeastSquares):
+        raise MorelliError(f"inversion '{inversion}' is a closed form, which reaches no gap. Leave `gap` out.")
+    extractor = extractor if gap is None else certified(extractor, gap)
+    return extractor if weight is None else replace(extractor, weight=weight)
 
 
 def build_recipe(

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from morelli.detectors.deep_sad import DeepSad, DeepSadRecipe
 from morelli.detectors.lda import Lda, LdaRecipe
 from morelli.detectors.mahalanobis import Mahalanobis, MahalanobisRecipe
 from morelli.detectors.protocol import Detector, DetectorRecipe
 from morelli.features.baselines import LogDct, RawValues
-from morelli.features.inversion import Inversion
+from morelli.features.inversion import Inversion, attribution_solver
+from morelli.features.observation import EightBit, Jpeg, Point, Weighted
+from morelli.features.prior import Gaussian, Sparse
 from morelli.features.protocol import Extractor, SampleSpec
+from morelli.features.windows import Window
 from morelli.numerics.head import Head
+from morelli.numerics.linear import Dense
+from morelli.numerics.solvers.fista import Fista
+from morelli.numerics.solvers.interior_point import InteriorPoint
+from morelli.numerics.solvers.least_squares import LeastSquares
+from morelli.numerics.solvers.pdhg import Pdhg
 from morelli.numerics.state import State
+
+LARGE = 512  # pixels of a side from which images are inverted in windows
+GAP = 0.05  # relative duality gap of the inversions below that are certified
 
 EXTRACTORS: dict[str, Callable[[State], Extractor]] = {
     "inversion": Inversion.from_state,
@@ -43,7 +54,36 @@ class Method:
 def _inversion(head: Head) -> Extractor:
     """The paper max-pools by 2 where activations are as fine as the image (LSGAN), and nowhere else."""
     same_grid = len(head.map.in_shape) == 3 and head.map.in_shape[1:] == head.map.out_shape[1:]
-    return Inversion(head, pool=2 if same_grid else 1)
+    large = len(head.map.out_shape) == 3 and max(head.map.out_shape[1:]) >= LARGE
+    solver = InteriorPoint() if _few_outputs(head) else attribution_solver()
+    return Inversion(head, pool=2 if same_grid else 1, solver=solver, window=Window() if large else None)
+
+
+def _few_outputs(head: Head) -> bool:
+    """Where the exact solver is also the fastest: a table's head."""
+    return isinstance(head.map, Dense) and head.map.weight.shape[0] <= 64
+
+
+def certified(inversion: Inversion, gap: float) -> Inversion:
+    """The same inversion, of every sample to this relative duality gap."""
+    if isinstance(inversion.observation, Jpeg):
+        return replace(inversion, solver=Fista(tolerance=gap))
+    exact = _few_outputs(inversion.head) and inversion.prior == Sparse() and inversion.observation == Point()
+    return replace(inversion, solver=InteriorPoint(min(gap, 1e-6)) if exact else Pdhg(tolerance=gap))
+
+
+INVERSIONS: dict[str, Callable[[Inversion], Inversion]] = {
+    "steps": lambda inversion: inversion,
+    "lasso": lambda inversion: certified(inversion, GAP),
+    "closed-form": lambda inversion: replace(inversion, solver=LeastSquares()),
+    "ridge": lambda inversion: replace(inversion, solver=LeastSquares(1e-2)),
+    "gaussian": lambda inversion: replace(inversion, solver=LeastSquares(1e-2), prior=Gaussian()),
+    "non-negative": lambda inversion: certified(replace(inversion, prior=Sparse(nonnegative=True)), GAP),
+    "per-channel": lambda inversion: certified(replace(inversion, prior=Sparse(per_channel=True)), GAP),
+    "cell": lambda inversion: certified(replace(inversion, observation=EightBit()), GAP),
+    "weighted": lambda inversion: certified(replace(inversion, observation=Weighted()), GAP),
+    "jpeg-cell": lambda inversion: replace(inversion, solver=attribution_solver(), observation=Jpeg()),
+}
 
 
 def _raw(head: Head) -> Extractor:

@@ -39,6 +39,19 @@ class DetectorName(StrEnum):
     mahalanobis = "mahalanobis"
 
 
+class InversionName(StrEnum):
+    steps = "steps"
+    lasso = "lasso"
+    closed_form = "closed-form"
+    ridge = "ridge"
+    gaussian = "gaussian"
+    non_negative = "non-negative"
+    per_channel = "per-channel"
+    cell = "cell"
+    weighted = "weighted"
+    jpeg_cell = "jpeg-cell"
+
+
 class Family(StrEnum):
     dcgan = "dcgan"
     wgan_gp = "wgan-gp"
@@ -119,6 +132,9 @@ def train(
         float, typer.Option(help="False-rejection rate: own samples are rejected at most so often.")
     ] = 0.005,
     held_out: Annotated[int | None, typer.Option(help="Own samples to hold out; by default a quarter.")] = None,
+    inversion: Annotated[
+        InversionName | None, typer.Option(help="How flipad inverts; docs/inversion.md says which suits what.")
+    ] = None,
     weight: Annotated[float | None, typer.Option(help="Weight of the lasso, in place of 5e-4.")] = None,
     gap: Annotated[float | None, typer.Option(help="Invert to this certified gap, instead of by 20 steps.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Of Deep SAD, in place of the paper's 50 or 100.")] = None,
@@ -143,6 +159,7 @@ def train(
             out=out,
             rate=rate,
             held_out=held_out,
+            inversion=None if inversion is None else str(inversion),
             weight=weight,
             gap=gap,
             epochs=epochs,
