@@ -198,3 +198,16 @@ def test_rows_are_solvers() -> None:
     for solver in SOLVERS.values():
         checked: Solver = solver
         assert checked.solve(problem("table")).value.shape == (5, 24)
+
+
+@ROWS
+@pytest.mark.parametrize("toy", ["deconvolution", "convolution", "table"])
+def test_the_number_of_threads_hardly_matters(name: str, toy: str) -> None:
+    """In float32 a few millionths, as sums are split elsewhere."""
+    threads, solver, found = torch.get_num_threads(), replace(SOLVERS[name], tolerance=0.05), []
+    for count in (1, 2):
+        torch.set_num_threads(count)
+        found.append(solver.solve(problem(toy, dtype=torch.float32)))
+    torch.set_num_threads(threads)
+    assert torch.equal(found[0].steps, found[1].steps)
+    torch.testing.assert_close(found[0].value, found[1].value, rtol=0, atol=1e-5 * float(found[0].value.abs().max()))
