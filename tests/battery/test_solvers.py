@@ -15,6 +15,7 @@ from morelli.numerics.fidelity import Cells
 from morelli.numerics.lasso import LassoProblem, Solver, Status, duality_gap, objective
 from morelli.numerics.linear import Dense
 from morelli.numerics.solvers.fista import Fista
+from morelli.numerics.solvers.interior_point import InteriorPoint
 
 ROWS = pytest.mark.parametrize("name", SOLVERS)
 HEADS = pytest.mark.parametrize("toy", ["deconvolution", "convolution", "table", "audio"])
@@ -211,3 +212,16 @@ def test_the_number_of_threads_hardly_matters(name: str, toy: str) -> None:
     torch.set_num_threads(threads)
     assert torch.equal(found[0].steps, found[1].steps)
     torch.testing.assert_close(found[0].value, found[1].value, rtol=0, atol=1e-5 * float(found[0].value.abs().max()))
+
+
+@pytest.mark.parametrize("toy", ["deconvolution", "table"])
+def test_the_interior_point_never_raises(toy: str) -> None:
+    """Weights and samples far out of scale end as a status, and leave the others alone."""
+    given = problem(toy, weight=1e-13)
+    target = given.fidelity.centre.clone()
+    target[1] *= 1e14
+    solver = InteriorPoint(max_steps=30)
+    solution = solver.solve(replace(given, fidelity=Cells.at(target)))
+    alone = solver.solve(replace(given, fidelity=Cells.at(target[2:3])))
+    assert len(solution.status) == 5
+    assert torch.equal(solution.value[2:3], alone.value)

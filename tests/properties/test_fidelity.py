@@ -14,6 +14,7 @@ from toys import toy_generator, toy_heads
 
 from morelli import SampleSpec
 from morelli.errors import MismatchError, OutOfRange
+from morelli.features.inversion import Inversion
 from morelli.features.observation import EightBit, Jpeg, Point, Weighted, estimated_noise
 from morelli.numerics.activation import Clip, Identity, OutputActivation, Rescaled, Sigmoid, Tanh, cell
 from morelli.numerics.fidelity import Cells
@@ -182,3 +183,45 @@ def test_blocks_that_were_clipped_say_nothing() -> None:
     samples[0, 1, 4, 4] = 1.0
     assert Jpeg().fidelity(head, samples, [{}]).low.isinf().all()
     assert Jpeg().fidelity(head, 0.9 * samples, [{}]).low.isfinite().all()
+
+
+def test_a_file_whose_coefficients_cannot_be_found_is_held_to_eight_bits() -> None:
+    head = Head(
+        Conv(torch.randn(3, 6, 3, 3) / 40, (6, 24, 24), Geometry((1, 1), (1, 1), (1, 1))),
+        torch.zeros(3, 1, 1),
+        Identity(),
+        torch.zeros(6, 24, 24),
+    )
+    samples, plain = torch.zeros(1, 3, 24, 24), [{}]
+    tables = {"jpeg_tables": [[16] * 64, [17] * 64], "mode": "RGB", "jpeg_sampling": "4:2:0"}
+    turned = tables | {"jpeg_sampling": "4:4:4", "notes": ["EXIF orientation 6 applied"]}
+    expected = Jpeg().fidelity(head, samples, plain)
+    for facts in (tables, turned):  # 24 is no multiple of 16; a turned picture has other blocks
+        assert torch.equal(Jpeg().fidelity(head, samples, [facts]).low, expected.low)
+    known = Jpeg().fidelity(head, samples, [turned | {"notes": []}])
+    assert (known.high - known.low > expected.high - expected.low).all()
+
+
+def test_images_of_an_unbounded_head_have_cells_too() -> None:
+    head = Head(
+        Conv(torch.ones(1, 1, 1, 1), (1, 8, 8), Geometry((1, 1), (0, 0), (1, 1))),
+        torch.zeros(1, 1, 1),
+        Identity(),
+        torch.zeros(1, 8, 8),
+    )
+    cells = EightBit().fidelity(head, torch.linspace(-1, 1, 64).reshape(1, 1, 8, 8), [])
+    assert not cells.points
+    assert cells.low.flatten()[0] == -torch.inf
+    assert cells.high.flatten()[-1] == torch.inf
+
+
+@pytest.mark.parametrize("observation", [Point(), EightBit(), Weighted(), Jpeg()])
+def test_a_sample_that_is_not_finite_stays_alone(observation: Point | EightBit | Weighted | Jpeg) -> None:
+    head, samples = toy_heads()["deconvolution"], eight_bit_samples("deconvolution", 3)[0]
+    inversion = Inversion(head, 0.01, 1, Fista(1.0, min_steps=20), observation)
+    clean = inversion.extract(samples)
+    samples = samples.clone()
+    samples[1, 0, 2, 2] = float("nan")
+    found = inversion.extract(samples)
+    assert torch.equal(found.values[[0, 2]], clean.values[[0, 2]])
+    assert [bool(reason) for reason in found.reasons] == [False, True, False]

@@ -95,6 +95,8 @@ def train(
     head = load_head(head) if isinstance(head, str | Path) else head
     extractor = build_extractor(head, method, inversion, weight, gap)
     recipe = build_recipe(extractor.spec, method, detector, epochs, bf16)
+    if isinstance(extractor, Inversion):
+        extractor.prepare(device)
     mine = _gather(own, extractor.spec, "reading own samples", stage)
     theirs = None if other is None else _gather(other, extractor.spec, "reading other samples", stage)
     if extractor.spec.outside(mine.values).any():

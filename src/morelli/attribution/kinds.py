@@ -14,7 +14,7 @@ from morelli.features.inversion import Inversion, attribution_solver
 from morelli.features.observation import EightBit, Jpeg, Point, Weighted
 from morelli.features.prior import Gaussian, Sparse
 from morelli.features.protocol import Extractor, SampleSpec
-from morelli.features.windows import Window
+from morelli.features.windows import Window, can_be_cut
 from morelli.numerics.head import Head
 from morelli.numerics.linear import Dense
 from morelli.numerics.solvers.fista import Fista
@@ -54,7 +54,7 @@ class Method:
 def _inversion(head: Head) -> Extractor:
     """The paper max-pools by 2 where activations are as fine as the image (LSGAN), and nowhere else."""
     same_grid = len(head.map.in_shape) == 3 and head.map.in_shape[1:] == head.map.out_shape[1:]
-    large = len(head.map.out_shape) == 3 and max(head.map.out_shape[1:]) >= LARGE
+    large = len(head.map.out_shape) == 3 and max(head.map.out_shape[1:]) >= LARGE and can_be_cut(head.map)
     solver = InteriorPoint() if _few_outputs(head) else attribution_solver()
     return Inversion(head, pool=2 if same_grid else 1, solver=solver, window=Window() if large else None)
 

@@ -282,5 +282,5 @@ def _device(name: str) -> str:
 
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
     if chosen.startswith("cuda"):
-        torch.set_float32_matmul_precision("high")  # TF32: certificates are computed from what was really solved
+        torch.set_float32_matmul_precision("high")  # TF32
     return chosen

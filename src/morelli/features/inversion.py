@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,14 +23,14 @@ from morelli.features.protocol import Facts, Features, Progress, SampleSpec
 from morelli.features.windows import Window
 from morelli.numerics.fidelity import Cells
 from morelli.numerics.head import Head
-from morelli.numerics.lasso import LassoProblem, Solution, Solver, Status, objective, relative_gap
+from morelli.numerics.lasso import LassoProblem, Solution, Solver, Status, objective
 from morelli.numerics.solvers import solver_from_settings, solver_settings
 from morelli.numerics.solvers.fista import Fista
 from morelli.numerics.solvers.interior_point import InteriorPoint
 from morelli.numerics.solvers.pdhg import Pdhg
 from morelli.numerics.state import State
 
-BATCH = 512  # bounds memory; results do not depend on it
+BATCH, NUMBERS = 512, 2**26  # samples and activations at a time; results do not depend on it
 
 
 def attribution_solver() -> Fista:
@@ -73,11 +74,8 @@ class Inversion:
 
     @property
     def spec(self) -> SampleSpec:
-        low, high = self.head.activation.low, self.head.activation.high
-        shape = self.head.map.out_shape
-        if len(shape) == 3 and not high - low < float("inf"):
-            low, high = -1.0, 1.0  # an image from an unbounded head; the paper's convention
-        return SampleSpec(shape, low, high)
+        stored = self.head.stored
+        return SampleSpec(self.head.map.out_shape, stored.low, stored.high)
 
     def extract(
         self, samples: Tensor, progress: Progress | None = None, facts: Sequence[Facts] | None = None
@@ -92,12 +90,20 @@ class Inversion:
         """
         self.spec.check(samples)
         facts = [{}] * len(samples) if facts is None else facts
-        starts = range(0, max(1, len(samples)), BATCH)
-        parts = [self._extract(samples[k : k + BATCH], progress, facts[k : k + BATCH]) for k in starts]
+        step = max(1, min(BATCH, NUMBERS // math.prod(self.head.map.in_shape)))
+        starts = range(0, max(1, len(samples)), step)
+        parts = [self._extract(samples[k : k + step], progress, facts[k : k + step]) for k in starts]
         return Features.concatenate(parts)
 
+    def prepare(self, device: str = "cpu") -> None:
+        """Work out what depends on the head alone, for float32 samples. Raises UnsuitableSolver before any is read."""
+        self._prepared(torch.zeros(0, *self.spec.shape, device=device))
+
     def problem(self, samples: Tensor, facts: Sequence[Facts]) -> LassoProblem:
-        """What is solved for samples inside the head's output range, all that depends on the map alone worked out."""
+        """What is solved for samples inside the head's output range, all that depends on the map alone worked out.
+
+        Raises MismatchError with a window, where each sample is many problems.
+        """
         head, prepared = self._prepared(samples)
         return replace(prepared, fidelity=self.observation.fidelity(head, samples, facts))
 
@@ -149,7 +155,7 @@ class Inversion:
         problem = self.prior.problem(head, fidelity, self.weight, norm)
         reached, exact = objective(problem, u), _exact(problem)
         least = objective(problem, exact.value) * (1 - exact.gap)
-        return Certificate(relative_gap(reached, least), exact.gap)
+        return Certificate(reached / least.clamp_min(1e-30) - 1, exact.gap)
 
     def _pooled(self, z: Tensor) -> Tensor:
         if self.pool == 1:
@@ -187,8 +193,8 @@ class Inversion:
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """Per sample, [n] each: `excess`, the share by which the objective is above the optimum at most; and the relative
-    duality gap of the exact solution that proves it."""
+    """Per sample, [n] each: `excess`, by at most what share of the optimum the objective is above it (1: twice the
+    optimum), and the relative duality gap of the exact solution that proves it."""
 
     excess: Tensor
     gap: Tensor

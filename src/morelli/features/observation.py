@@ -18,7 +18,7 @@ from morelli.numerics.fidelity import Cells, Fidelity
 from morelli.numerics.head import Head
 from morelli.numerics.jpeg import jpeg_cells
 
-SAMPLINGS = ("4:4:4", "4:2:0")  # of chroma; others are rare
+COARSE = "4:2:0"  # chroma of half the size
 LEVELS = 255  # steps of an 8-bit value
 SLACK = 1e-3  # of a level, for float32
 LEAST = 1e-4  # smallest precision; a saturated value keeps this much
@@ -67,13 +67,13 @@ class Weighted:
     noise: float | None = 0.0
 
     def fidelity(self, head: Head, samples: Tensor, facts: Sequence[Facts]) -> Fidelity:
-        steep = head.activation.slope(head.activation.inverse(samples))
+        steep = head.activation.slope(head.activation.inverse(samples)).nan_to_num()
         best = _spread(steep.flatten(1).amax(1).clamp_min(1e-30), samples)
         rounding = _level(head, samples) ** 2 / 12
         noise = _noise_of(samples, self.noise).square()
         share = rounding / (rounding + noise).clamp_min(1e-30) if rounding else torch.ones_like(noise)
-        precision = (steep / best).square().clamp(LEAST, 1.0) * _spread(share.clamp_min(LEAST), samples)
-        return Cells.at(head.target(samples), precision)
+        precision = (steep / best).square() * _spread(share, samples).nan_to_num(LEAST)
+        return Cells.at(head.target(samples), precision.clamp(LEAST, 1.0))
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,11 @@ class Jpeg:
         step = _level(head, samples)
         if not step:
             raise MismatchError(f"JPEG cells need images in a bounded range; this head makes {head.map.out_shape}.")
-        decoded = ((samples - head.activation.low) / step).round().clamp(0, LEVELS)
-        slope = head.activation.slope(head.activation.inverse(samples)) / step
-        tables = torch.stack([_tables(each) for each in facts]) if facts else torch.ones(0, 2, 8, 8)
-        chroma = torch.tensor([_coarse(each) for each in facts], dtype=torch.bool)
+        decoded = ((samples - head.stored.low) / step).round().clamp(0, LEVELS).nan_to_num()
+        slope = head.stored.slope(head.stored.inverse(samples)).nan_to_num() / step
+        known = [facts_of if _understood(facts_of, samples) else {} for facts_of in facts]
+        tables = torch.stack([_tables(each) for each in known]) if known else torch.ones(0, 2, 8, 8)
+        chroma = torch.tensor([each.get("jpeg_sampling") == COARSE for each in known], dtype=torch.bool)
         given = (decoded, tables.to(decoded), chroma.to(decoded.device), head.target(samples), slope)
         cells = jpeg_cells(*given, rounding=self.rounding)
         clipped = _clipped_blocks((decoded == 0) | (decoded == LEVELS), cells.subsampled)
@@ -107,13 +108,19 @@ class Jpeg:
 
 
 def _tables(facts: Facts) -> Tensor:
-    """[2, 8, 8]; ones where the file is no JPEG whose coefficients are understood."""
-    known = facts.get("jpeg_tables") if facts.get("mode") == "L" or facts.get("jpeg_sampling") in SAMPLINGS else None
+    """[2, 8, 8]; ones where the file is no JPEG, or nothing is known of it."""
+    known = facts.get("jpeg_tables")
     return torch.tensor([known[0], known[-1]], dtype=torch.float32).reshape(2, 8, 8) if known else torch.ones(2, 8, 8)
 
 
-def _coarse(facts: Facts) -> bool:
-    return facts.get("jpeg_sampling") == "4:2:0"
+def _understood(facts: Facts, samples: Tensor) -> bool:
+    """Whether the coefficients of this JPEG file can be found again: not from other samplings or turned pictures."""
+    if any("orientation" in note and "applied" in note for note in facts.get("notes", ())):
+        return False
+    if samples.shape[1] == 1:
+        return facts.get("mode") == "L"
+    fits = samples.shape[2] % 16 == 0 and samples.shape[3] % 16 == 0
+    return facts.get("jpeg_sampling") == "4:4:4" or (facts.get("jpeg_sampling") == COARSE and fits)
 
 
 def _clipped_blocks(clipped: Tensor, subsampled: Tensor) -> Tensor:
@@ -136,7 +143,7 @@ def _spread(per_sample: Tensor, like: Tensor) -> Tensor:
 
 def _level(head: Head, samples: Tensor) -> float:
     """One step of an 8-bit image, in the output range; 0 for what is not stored in 8 bits."""
-    span = head.activation.high - head.activation.low
+    span = head.stored.high - head.stored.low
     return span / LEVELS if math.isfinite(span) and samples.ndim == 4 else 0.0
 
 
@@ -144,7 +151,7 @@ def bounds(head: Head, samples: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """[n, *out] twice: the interval around each value of a sample, from the anchor, for noise [n]."""
     radius = (0.5 + SLACK) * _level(head, samples) + 2 * _spread(noise, samples)
     reached = head.map.apply(head.anchor[None]) + head.bias
-    low, high = cell(head.activation, samples, radius)
+    low, high = cell(head.stored, samples, radius)
     return low - reached, high - reached
 
 

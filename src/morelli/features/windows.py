@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from morelli.errors import UnsuitableSolver
+from morelli.errors import OutOfRange, UnsuitableSolver
 from morelli.numerics.fidelity import Cells, Fidelity
 from morelli.numerics.lasso import LassoProblem, Solution, Solver, Status
 from morelli.numerics.linear import Conv, LinearMap, TransposedConv
@@ -32,6 +32,10 @@ class Window:
     tile: int = 64
     halo: int = 16
     crop: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.tile < 1 or self.halo < 0 or (self.crop is not None and self.crop < 1):
+            raise OutOfRange(f"a window keeps at least one row and has a halo of 0 or more; given {self}.")
 
     def settings(self) -> dict[str, Any]:
         return asdict(self)
@@ -121,12 +125,17 @@ def _centre(size: int, crop: int | None) -> Span:
     return (size - crop) // 2, (size - crop) // 2 + crop
 
 
+def can_be_cut(linear: LinearMap) -> bool:
+    """Whether the same layer on a smaller picture gives the same picture, smaller: outputs are a multiple of inputs."""
+    sizes = zip(linear.in_shape[1:], linear.out_shape[1:], strict=False)
+    return isinstance(linear, Conv | TransposedConv) and not any(m % n for n, m in sizes)
+
+
 def _ratios(linear: LinearMap) -> list[int]:
     """Per axis, outputs to one input. Raises UnsuitableSolver where that is no whole number, or the map is dense."""
-    sizes = list(zip(linear.in_shape[1:], linear.out_shape[1:], strict=False))
-    if not isinstance(linear, Conv | TransposedConv) or any(m % n for n, m in sizes):
+    if not can_be_cut(linear):
         raise UnsuitableSolver(f"a map from {linear.in_shape} to {linear.out_shape} cannot be cut into windows.")
-    return [m // n for n, m in sizes]
+    return [m // n for n, m in zip(linear.in_shape[1:], linear.out_shape[1:], strict=True)]
 
 
 def _output(spans: list[Span], ratios: list[int]) -> list[slice]:

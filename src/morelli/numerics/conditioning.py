@@ -9,10 +9,10 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
-from morelli.numerics.gram import factorise
+from morelli.numerics.gram import ConjugateGradients, factorise
 from morelli.numerics.linear import LinearMap, squared_norm
 
-RELATIVE = 1e-7  # eigenvalues below this share of the largest are not told from zero
+RESOLUTIONS = (1e-7, 1e-4)  # eigenvalues below this share of the largest are not told from zero; the first that works
 
 
 @dataclass(frozen=True)
@@ -21,15 +21,19 @@ class Conditioning:
 
     Attributes:
         largest: from above (by up to a percent), so that one over it is a safe step; 0 for a map of zeros.
-        smallest: to a thousandth; 0 where it is below a ten-millionth of the largest.
+        smallest: to a thousandth; 0 where it is below a ten-millionth of the largest (a ten-thousandth, where
+            less cannot be resolved); None where no exact solve with
+            the map is at hand to measure it.
     """
 
     largest: float
-    smallest: float
+    smallest: float | None
 
     @property
-    def number(self) -> float:
+    def number(self) -> float | None:
         """Their ratio; infinite where outputs exist that no activation makes."""
+        if self.smallest is None:
+            return None
         return self.largest / self.smallest if self.smallest > 0 else math.inf
 
     @staticmethod
@@ -38,9 +42,14 @@ class Conditioning:
         largest = squared_norm(linear)
         if largest == 0:
             return Conditioning(0.0, 0.0)
-        shift = RELATIVE * largest
         like = torch.zeros((), dtype=torch.float64)
-        factor = factorise(linear.to("cpu", torch.float64), shift, like)
+        for share in RESOLUTIONS:
+            shift = share * largest
+            factor = factorise(linear.to("cpu", torch.float64), shift, like)
+            if not isinstance(factor, ConjugateGradients):
+                break
+        else:
+            return Conditioning(largest, None)
         size = math.prod(linear.out_shape)
 
         def invert(y: object) -> object:

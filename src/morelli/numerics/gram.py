@@ -71,11 +71,11 @@ class ConjugateGradients:
             if not (power > enough).any():
                 break
             image = self.linear.apply(self.linear.adjoint(way)) + self.shift * way
-            length = power / _dot(way, image).clamp_min(1e-30)
+            length = torch.where(power > enough, power / _dot(way, image).clamp_min(1e-30), 0.0)  # done ones rest
             x = x + length * way
             rest = rest - length * image
-            before, power = power, _dot(rest, rest)
-            way = rest + power / before.clamp_min(1e-30) * way
+            before, power = power, torch.where(power > enough, _dot(rest, rest), power)
+            way = torch.where(power > enough, rest + power / before.clamp_min(1e-30) * way, way)
         return x
 
 

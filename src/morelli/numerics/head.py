@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -9,11 +10,12 @@ import torch
 from torch import Tensor
 
 from morelli.errors import MismatchError, OutOfRange
-from morelli.numerics.activation import OutputActivation, activation_from_settings
+from morelli.numerics.activation import Clip, OutputActivation, activation_from_settings
 from morelli.numerics.conditioning import Conditioning
 from morelli.numerics.linear import LinearMap, map_from_state
 from morelli.numerics.state import State
 
+LARGEST = 3 * 256**2  # outputs up to which conditioning is measured
 SLACK = 1e-3  # share of the output range by which a sample may stick out before it is refused
 
 
@@ -74,9 +76,16 @@ class Head:
         reached = self.map.apply(self.anchor[None]) + self.bias
         return self.activation.inverse(samples) - reached
 
+    @property
+    def stored(self) -> OutputActivation:
+        """The activation with the range of stored samples: an image from an unbounded head is clamped to [−1, 1]."""
+        span = self.activation.high - self.activation.low
+        return Clip(-1.0, 1.0) if len(self.map.out_shape) == 3 and not math.isfinite(span) else self.activation
+
     def measured(self) -> Head:
-        """This head with the conditioning of its map, which takes a few seconds for 64² and a minute for 256²."""
-        return self if self.conditioning is not None else replace(self, conditioning=Conditioning.of(self.map))
+        """This head with the conditioning of its map: a few seconds for 64², a minute for 256², not tried beyond."""
+        known = self.conditioning is not None or math.prod(self.map.out_shape) > LARGEST
+        return self if known else replace(self, conditioning=Conditioning.of(self.map))
 
     def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Head:
         return replace(

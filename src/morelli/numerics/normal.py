@@ -9,7 +9,7 @@ from itertools import product
 from typing import Protocol
 
 import torch
-from scipy.linalg import cho_solve_banded, cholesky_banded
+from scipy.linalg import LinAlgError, cho_solve_banded, cholesky_banded
 from torch import Tensor
 
 from morelli.errors import UnsuitableSolver
@@ -58,7 +58,8 @@ class DenseNormal:
     def factorise(self, diagonal: Tensor, scale: Tensor) -> Solve:
         whole = (self.matrix * scale[:, None, :]) @ self.matrix.T
         whole.diagonal(dim1=1, dim2=2).add_(diagonal)
-        factor = torch.linalg.cholesky(whole)
+        factor, failed = torch.linalg.cholesky_ex(whole)
+        factor[failed > 0] = torch.eye(whole.shape[1], dtype=torch.float64)  # such a sample makes no progress any more
         return lambda y: torch.cholesky_solve(y[..., None], factor)[..., 0]
 
 
@@ -89,7 +90,10 @@ class BandedNormal:
         band.index_add_(0, self.slots, products[self.pairs])
         band = band.reshape(self.width + 1, size)
         band[0] += diagonal[0, self.order]
-        factor = cholesky_banded(band.numpy(), overwrite_ab=True, lower=True, check_finite=False)
+        try:
+            factor = cholesky_banded(band.numpy(), overwrite_ab=True, lower=True, check_finite=False)
+        except LinAlgError:  # too near the boundary for float64: no progress any more, and the gap says where it stands
+            return torch.zeros_like
 
         def solve(y: Tensor) -> Tensor:
             found = cho_solve_banded((factor, True), y[0, self.order].numpy(), check_finite=False)

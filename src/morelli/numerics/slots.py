@@ -13,6 +13,7 @@ from torch import Tensor
 from morelli.numerics.lasso import LassoProblem, Solution, Status
 
 CPU_SLOTS, GPU_SLOTS = 24, 512
+GPU_NUMBERS = 2**28
 NUMBERS = 2**23  # of all activations in work together, so that they suit a CPU's cache
 
 
@@ -22,9 +23,9 @@ def slot_count(problem: LassoProblem) -> int:
     On a CPU 24, to a multiple of which matrix products are blocked there, or 1 for large images: with another width
     the last slots would be rounded differently from the first.
     """
-    if problem.fidelity.centre.device.type != "cpu":
-        return GPU_SLOTS
     size = math.prod(problem.map.in_shape)
+    if problem.fidelity.centre.device.type != "cpu":
+        return max(1, min(GPU_SLOTS, GPU_NUMBERS // size))
     return CPU_SLOTS if CPU_SLOTS * size <= NUMBERS else 1
 
 

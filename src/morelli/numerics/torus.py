@@ -39,7 +39,7 @@ class TorusInverse:
 
     @staticmethod
     def of(linear: LinearMap, shift: float, like: Tensor) -> TorusInverse | None:
-        """None where the output is too small for its coupling, or no multiple of its period, or its border too long."""
+        """None where the output is small for its coupling, no multiple of its period, or nearly all border."""
         coupling = linear.coupling
         if coupling is None:
             return None
@@ -60,7 +60,8 @@ class TorusInverse:
         across = _between(kernel, edge, linear.out_shape, period)
         bridge = torch.linalg.solve(torch.eye(len(edge), dtype=torch.float64) + delta @ across, delta)
         exact = TorusInverse(linear.out_shape, period, _as_real(inverse), edge, bridge)
-        return exact if exact.to(like)._misses(linear, shift) > EXACT else exact.to(like)
+        forms = exact.to(like), exact.to(like.double())
+        return next((form for form in forms if form._misses(linear, shift) <= EXACT), None)
 
     def to(self, like: Tensor) -> TorusInverse:
         parts = self.spectrum.to(like), self.edge.to(like.device), self.bridge.to(like)
@@ -165,6 +166,8 @@ def _border(rows: Tensor, middle: Tensor, period: tuple[int, ...], reach: tuple[
         return torch.zeros(0, dtype=torch.int64), torch.zeros(0, 0, dtype=torch.float64)
     row, column, value = torch.cat(found_row), torch.cat(found_column), torch.cat(found_value)
     edge = torch.cat([row, column]).unique()
+    if len(edge) > EDGE:
+        return edge, torch.zeros(0, 0, dtype=torch.float64)
     delta = torch.zeros(len(edge), len(edge), dtype=torch.float64)
     delta.index_put_((torch.searchsorted(edge, row), torch.searchsorted(edge, column)), value, accumulate=True)
     return edge, delta

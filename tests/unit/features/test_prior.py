@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 from toys import toy_generator, toy_heads, toy_samples
 
+from morelli import TorchGenerator
 from morelli.errors import UnsuitableSolver
 from morelli.features.inversion import Inversion
 from morelli.features.prior import Gaussian, Sparse
@@ -33,6 +35,16 @@ def test_activations_after_a_relu_stay_positive(toy: str, solver: Pdhg | Fista) 
     assert (found.values + head.anchor).min() >= -1e-12
     costs = [objective(one.problem(samples, [{}] * 3), one.extract(samples).values) for one in (free, bound)]
     assert (costs[1] >= (1 - 1e-4) * costs[0]).all()
+
+
+def test_a_floor_goes_with_dense_images() -> None:
+    """A dense layer has other axes before it than after it."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(8, 20), nn.ReLU(), nn.Linear(20, 64), nn.Unflatten(1, (1, 8, 8)), nn.Tanh())
+    generator = TorchGenerator(module.requires_grad_(False), (8,), announce=lambda line: None)
+    inversion = Inversion(generator.head(64), WEIGHT, 1, Pdhg(0.01), prior=Sparse(nonnegative=True))
+    found = inversion.extract(generator.samples(3, 1))
+    assert (found.values + inversion.head.anchor).min() >= -1e-6
 
 
 def test_no_bound_where_activations_were_negative() -> None:

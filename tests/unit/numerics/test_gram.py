@@ -56,6 +56,14 @@ def test_conjugate_gradients_agree(name: str) -> None:
     torch.testing.assert_close(found, factorise(linear, 0.5, LIKE, "torus").solve(pair(linear)), rtol=0, atol=1e-7)
 
 
+def test_conjugate_gradients_keep_samples_apart() -> None:
+    linear = dense(40, 30)[0]
+    factor, y = factorise(linear, 1e-3, LIKE, "cg"), pair(linear, 4)
+    other = y.clone()
+    other[1] = 0.0
+    assert torch.equal(factor.solve(y)[[0, 2, 3]], factor.solve(other)[[0, 2, 3]])
+
+
 def test_the_choice_is_by_size_and_can_be_overridden() -> None:
     small, odd = dense(30, 12)[0], transposed((3, 16, 24), 2, 3, stride=(2, 3), output_padding=(1, 2))[0]
     assert isinstance(factorise(small, 1.0, LIKE), DenseInverse)

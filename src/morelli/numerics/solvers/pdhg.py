@@ -109,7 +109,7 @@ class _Iterate:
     def _advance(self, slope: Tensor) -> None:
         """One step from ν and its `slope`, which is overwritten."""
         tau = spread(self.tau, self.v)
-        new = self.problem.shrink(slope.add_(self.z), tau)
+        new = self.problem.shrink(slope.add_(self.z), spread(self.tau, self.z))
         image = self.problem.map.apply(new).mul_(tau)
         v = self.cells.settle(torch.addcmul(self.v, self.nu, tau, value=-self.shift), self.shift * tau)
         away = (v - image).mul_(2).sub_(self.v).add_(self.image)
