@@ -10,7 +10,9 @@ HERE = Path(__file__).parent
 
 
 def main() -> None:
-    for path in sorted(HERE.glob("*-*.json")) + sorted(HERE.glob("*_*.json")):
+    for path in sorted(HERE.glob("*.json")):
+        if path.stem.startswith("immunised"):
+            continue
         run = json.loads(path.read_text())
         for detector in ("LDA", "Mahalanobis", "Deep SAD"):
             print(f"\n**{path.stem}, {detector}**\n")
