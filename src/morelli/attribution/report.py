@@ -82,8 +82,8 @@ class Report:
     """All verdicts of one run, and the attributor they rest on.
 
     Attributes:
-        certificates: of the samples whose inversion was certified: file, `excess` (share by which its objective is
-            above the optimum at most) and `gap` (of the exact solution that proves it).
+        certificates: of the samples whose inversion was certified: file, `excess` (its objective is above the
+            optimum by at most this share of it) and `gap` (of the exact solution that proves it).
     """
 
     attributor: Mapping[str, Any]

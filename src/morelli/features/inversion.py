@@ -12,13 +12,8 @@ from torch import Tensor
 from torch.nn.functional import max_pool1d, max_pool2d
 
 from morelli.errors import MismatchError, UnsuitableSolver
-from morelli.features.observation import (
-    Observation,
-    Point,
-    observation_from_settings,
-    observation_settings,
-)
-from morelli.features.prior import Prior, Sparse, prior_from_settings, prior_settings
+from morelli.features.observation import OBSERVATIONS, Observation, Point
+from morelli.features.prior import PRIORS, Prior, Sparse
 from morelli.features.protocol import Facts, Features, Progress, SampleSpec
 from morelli.features.windows import Window
 from morelli.numerics.fidelity import Cells
@@ -28,7 +23,7 @@ from morelli.numerics.solvers import solver_from_settings, solver_settings
 from morelli.numerics.solvers.fista import Fista
 from morelli.numerics.solvers.interior_point import InteriorPoint
 from morelli.numerics.solvers.pdhg import Pdhg
-from morelli.numerics.state import State
+from morelli.numerics.state import State, from_named, named
 
 BATCH, NUMBERS = 512, 2**26  # samples and activations at a time; results do not depend on it
 
@@ -36,8 +31,8 @@ BATCH, NUMBERS = 512, 2**26  # samples and activations at a time; results do not
 def attribution_solver() -> Fista:
     """The same 20 steps for every sample, stopped on purpose long before convergence; the gap is still reported.
 
-    Chosen by measurement on one clothing GAN, where more steps, or as many as a gap takes, attributed worse; on
-    third-party siblings 50 were better. See docs/choosing.md. For a certified inversion give a tolerance.
+    Chosen on one clothing GAN with another as the only negative, where more steps attributed worse. With other
+    negatives converged inversions were better on clean files; see docs/choosing.md and `attribution.kinds.INVERSIONS`.
     """
     return Fista(tolerance=1.0, min_steps=20)
 
@@ -111,12 +106,15 @@ class Inversion:
         key = (samples.device, samples.dtype)
         if key not in self._ready:
             head = self.head.to(*key)
-            norm = None if head.conditioning is None else head.conditioning.largest
-            problem = self.prior.problem(head, self.observation.fidelity(head, samples[:0], []), self.weight, norm)
+            problem = self._posed(head, samples[:0], [])
             if self.window is not None:
                 problem = self.window.cut(problem)
             self._ready[key] = head, self.solver.prepare(problem)
         return self._ready[key]
+
+    def _posed(self, head: Head, samples: Tensor, facts: Sequence[Facts]) -> LassoProblem:
+        norm = None if head.conditioning is None else head.conditioning.largest
+        return self.prior.problem(head, self.observation.fidelity(head, samples, facts), self.weight, norm)
 
     def _solve(self, samples: Tensor, facts: Sequence[Facts], progress: Progress | None) -> Solution:
         head, prepared = self._prepared(samples)
@@ -149,10 +147,7 @@ class Inversion:
             raise UnsuitableSolver("only a lasso over the whole sample is certified. Use no window and prior.")
         samples = samples.clamp(self.head.activation.low, self.head.activation.high)
         u = self._solve(samples, facts, None).value.to("cpu", torch.float64)
-        head = self.head.to("cpu", torch.float64)
-        norm = None if head.conditioning is None else head.conditioning.largest
-        fidelity = self.observation.fidelity(head, samples.to("cpu", torch.float64), facts)
-        problem = self.prior.problem(head, fidelity, self.weight, norm)
+        problem = self._posed(self.head.to("cpu", torch.float64), samples.to("cpu", torch.float64), facts)
         reached, exact = objective(problem, u), _exact(problem)
         least = objective(problem, exact.value) * (1 - exact.gap)
         return Certificate(reached / least.clamp_min(1e-30) - 1, exact.gap)
@@ -170,8 +165,8 @@ class Inversion:
             "weight": self.weight,
             "pool": self.pool,
             "solver": solver_settings(self.solver),
-            "observation": observation_settings(self.observation),
-            "prior": prior_settings(self.prior),
+            "observation": named(self.observation, OBSERVATIONS),
+            "prior": named(self.prior, PRIORS),
             "window": None if self.window is None else self.window.settings(),
         }
         return State(settings, parts={"head": self.head.state()})
@@ -185,8 +180,8 @@ class Inversion:
             settings["weight"],
             settings["pool"],
             solver_from_settings(settings["solver"]),
-            observation_from_settings(settings.get("observation", {"type": "point"})),
-            prior_from_settings(settings.get("prior", {"type": "sparse"})),
+            from_named(settings.get("observation", {"type": "point"}), OBSERVATIONS),
+            from_named(settings.get("prior", {"type": "sparse"}), PRIORS),
             Window.from_settings(settings.get("window")),
         )
 

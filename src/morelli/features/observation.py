@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch.nn.functional import max_pool2d
 from morelli.errors import MismatchError
 from morelli.features.protocol import Facts
 from morelli.numerics.activation import cell
-from morelli.numerics.fidelity import Cells, Fidelity
+from morelli.numerics.fidelity import Cells, Fidelity, spread
 from morelli.numerics.head import Head
 from morelli.numerics.jpeg import jpeg_cells
 
@@ -50,7 +50,10 @@ class EightBit:
     noise: float | None = 0.0
 
     def fidelity(self, head: Head, samples: Tensor, facts: Sequence[Facts]) -> Fidelity:
-        return Cells(*bounds(head, samples, _noise_of(samples, self.noise)))
+        radius = (0.5 + SLACK) * _level(head, samples) + 2 * spread(_noise_of(samples, self.noise), samples)
+        reached = head.map.apply(head.anchor[None]) + head.bias
+        low, high = cell(head.stored, samples, radius)
+        return Cells(low - reached, high - reached)
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,11 @@ class Weighted:
 
     def fidelity(self, head: Head, samples: Tensor, facts: Sequence[Facts]) -> Fidelity:
         steep = head.activation.slope(head.activation.inverse(samples)).nan_to_num()
-        best = _spread(steep.flatten(1).amax(1).clamp_min(1e-30), samples)
+        best = spread(steep.flatten(1).amax(1).clamp_min(1e-30), samples)
         rounding = _level(head, samples) ** 2 / 12
         noise = _noise_of(samples, self.noise).square()
         share = rounding / (rounding + noise).clamp_min(1e-30) if rounding else torch.ones_like(noise)
-        precision = (steep / best).square() * _spread(share, samples).nan_to_num(LEAST)
+        precision = (steep / best).square() * spread(share, samples).nan_to_num(LEAST)
         return Cells.at(head.target(samples), precision.clamp(LEAST, 1.0))
 
 
@@ -137,22 +140,10 @@ def _clipped_blocks(clipped: Tensor, subsampled: Tensor) -> Tensor:
     return silent > 0
 
 
-def _spread(per_sample: Tensor, like: Tensor) -> Tensor:
-    return per_sample.reshape(-1, *[1] * (like.ndim - 1))
-
-
 def _level(head: Head, samples: Tensor) -> float:
     """One step of an 8-bit image, in the output range; 0 for what is not stored in 8 bits."""
     span = head.stored.high - head.stored.low
     return span / LEVELS if math.isfinite(span) and samples.ndim == 4 else 0.0
-
-
-def bounds(head: Head, samples: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """[n, *out] twice: the interval around each value of a sample, from the anchor, for noise [n]."""
-    radius = (0.5 + SLACK) * _level(head, samples) + 2 * _spread(noise, samples)
-    reached = head.map.apply(head.anchor[None]) + head.bias
-    low, high = cell(head.stored, samples, radius)
-    return low - reached, high - reached
 
 
 def _noise_of(samples: Tensor, given: float | None) -> Tensor:
@@ -179,13 +170,3 @@ OBSERVATIONS: dict[str, Callable[..., Observation]] = {
     "jpeg": Jpeg,
     "weighted": Weighted,
 }
-
-
-def observation_settings(observation: Observation) -> dict[str, Any]:
-    name = next(name for name, kind in OBSERVATIONS.items() if type(observation) is kind)
-    return {"type": name} | asdict(observation)  # type: ignore[call-overload]
-
-
-def observation_from_settings(settings: Mapping[str, Any]) -> Observation:
-    values = dict(settings)
-    return OBSERVATIONS[values.pop("type")](**values)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -85,7 +86,8 @@ def mixed(linear: LinearMap, matrix: Tensor) -> LinearMap:
     """The map after a symmetric mixing of its input channels. Raises UnsuitableSolver for grouped convolutions."""
     match linear:
         case Dense():
-            return replace(linear, weight=linear.weight @ torch.kron(matrix, torch.eye(_places(linear)).to(matrix)))
+            places = torch.eye(math.prod(linear.in_shape[1:])).to(matrix)
+            return replace(linear, weight=linear.weight @ torch.kron(matrix, places))
         case Conv() if linear.geometry.groups == 1:
             return replace(linear, weight=torch.einsum("oc...,cd->od...", linear.weight, matrix))
         case TransposedConv() if linear.geometry.groups == 1:
@@ -93,20 +95,4 @@ def mixed(linear: LinearMap, matrix: Tensor) -> LinearMap:
     raise UnsuitableSolver(f"a Gaussian prior does not go with a {type(linear).__name__} in groups. Use Sparse.")
 
 
-def _places(linear: LinearMap) -> int:
-    places = 1
-    for size in linear.in_shape[1:]:
-        places *= size
-    return places
-
-
 PRIORS: dict[str, Callable[..., Prior]] = {"sparse": Sparse, "gaussian": Gaussian}
-
-
-def prior_settings(prior: Prior) -> dict[str, Any]:
-    return {"type": next(name for name, kind in PRIORS.items() if type(prior) is kind)} | asdict(prior)  # type: ignore[call-overload]
-
-
-def prior_from_settings(settings: Mapping[str, Any]) -> Prior:
-    values = dict(settings)
-    return PRIORS[values.pop("type")](**values)

@@ -161,9 +161,7 @@ def cell(activation: OutputActivation, y: Tensor, radius: Tensor | float) -> tup
 
     Open (infinite) on a side where the activation saturates or clamps: beyond it every pre-activation looks the same.
     """
-    middle = (
-        activation.low + activation.high
-    ) / 2  # of a range open on one side, the infinite side: all is on the other
+    middle = (activation.low + activation.high) / 2  # infinite where one side is: then all lies on the other
     middle = 0.0 if math.isnan(middle) else middle
     below, above = y - radius, y + radius
     low, high = activation.inverse(below), activation.inverse(above)

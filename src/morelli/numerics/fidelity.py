@@ -16,6 +16,11 @@ def total(x: Tensor) -> Tensor:
     return x.flatten(1).sum(1)
 
 
+def spread(per_sample: Tensor, like: Tensor) -> Tensor:
+    """[n] → [n, 1, …], to multiply `like`."""
+    return per_sample.reshape(-1, *[1] * (like.ndim - 1))
+
+
 class Fidelity(Protocol):
     """φ(v) per sample: half the squared distance of an output v [n, *out] from what the sample allows.
 

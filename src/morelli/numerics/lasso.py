@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol
 
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from morelli.errors import MismatchError, OutOfRange
-from morelli.numerics.fidelity import Fidelity, total
-from morelli.numerics.gram import GramFactor
-from morelli.numerics.linear import LinearMap
+from morelli.numerics.fidelity import Fidelity, spread, total
+from morelli.numerics.gram import GramFactor, factorise
+from morelli.numerics.linear import LinearMap, squared_norm
 from morelli.numerics.normal import Normal
 
 TINY = 1e-30
@@ -87,6 +87,15 @@ class Solution:
     steps: Tensor
 
 
+def factorised(problem: LassoProblem, shift: float, kind: str) -> LassoProblem:
+    """With its norm, and the factor of map·adjoint shifted by this share of it; see `gram.factorise` for kinds."""
+    norm = squared_norm(problem.map) if problem.norm is None else problem.norm
+    factor = problem.factor
+    if factor is None and norm > 0:
+        factor = factorise(problem.map, shift * norm, problem.fidelity.centre, kind)
+    return replace(problem, norm=norm, factor=factor)
+
+
 def zero_solution(problem: LassoProblem) -> Solution:
     """Of no samples, or of a map of zeros."""
     n, centre = len(problem.fidelity), problem.fidelity.centre
@@ -126,7 +135,7 @@ def best_scale(problem: LassoProblem, rest: Tensor, slope: Tensor) -> tuple[Tens
     bound = scale * linear - 0.5 * scale.square() * quadratic
     if floor is None:
         return scale, bound
-    deep = (-slope * scale.reshape(-1, *[1] * (slope.ndim - 1)) - weight).clamp_min(0)
+    deep = (-slope * spread(scale, slope) - weight).clamp_min(0)
     return scale, (bound + total(deep * floor)).clamp_min(0)
 
 

@@ -104,8 +104,3 @@ def solve_in_slots(
         if progress and free:
             progress(len(free))
     return Solution(value, tuple(status), gap, steps)
-
-
-def spread(per_sample: Tensor, like: Tensor) -> Tensor:
-    """[n] → [n, 1, …], to multiply `like`."""
-    return per_sample.reshape(-1, *[1] * (like.ndim - 1))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -52,3 +52,14 @@ class State:
         }
         own = {key: tensor for key, tensor in flat.items() if SEPARATOR not in key}
         return State(settings=dict(described["settings"]), tensors=own, parts=parts)
+
+
+def named(thing: Any, kinds: Mapping[str, Callable[..., Any]]) -> dict[str, Any]:
+    """JSON-able settings of a dataclass of settings, with its name in `kinds` as `type`."""
+    return {"type": next(name for name, kind in kinds.items() if type(thing) is kind)} | asdict(thing)
+
+
+def from_named(settings: Mapping[str, Any], kinds: Mapping[str, Callable[..., Any]]) -> Any:
+    """The inverse of `named`."""
+    values = dict(settings)
+    return kinds[values.pop("type")](**values)

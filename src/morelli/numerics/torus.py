@@ -13,7 +13,6 @@ from torch import Tensor
 from morelli.numerics.linear import Coupling, LinearMap
 
 EDGE = 6_600  # outputs near the border, up to which the torus is corrected by an explicit matrix
-
 EXACT = 1e-4  # largest relative residual of a solve
 
 
@@ -142,19 +141,16 @@ def _border(rows: Tensor, middle: Tensor, period: tuple[int, ...], reach: tuple[
     axes = len(period)
     shape = tuple(rows.shape[: 1 + axes])
     sizes, channels = shape[1:], shape[0]
-    repeats = [n // p for n, p in zip(sizes, period, strict=True)]
-    torus = middle.repeat(1, *repeats, 1, *[1] * axes)
-    difference = rows - torus
+    difference = rows - middle.repeat(1, *_cells(shape, period), 1, *[1] * axes)
     scale = float(middle.abs().max())
-    differs = (difference.abs() > 1e-12 * scale).flatten(1 + axes)
+    differs = difference.abs() > 1e-12 * scale
     flat = torch.arange(math.prod(shape)).reshape(shape)
     found_row, found_column, found_value = [], [], []
     grids = torch.meshgrid(*[torch.arange(n) for n in sizes], indexing="ij")
     window = rows.shape[2 + axes :]
-    rest = differs.reshape(*shape, channels, *window)
     for channel, *offset in product(range(channels), *map(range, window)):
         at: Any = (..., channel, *offset)
-        where = rest[at]
+        where = differs[at]
         if not where.any():
             continue
         place = [(g + o - r) % n for g, o, r, n in zip(grids, offset, reach, sizes, strict=True)]

@@ -93,8 +93,6 @@ def test_conditioning_of_a_map_that_misses_outputs() -> None:
 @ROWS
 def test_the_band_holds_the_normal_equations(name: str) -> None:
     linear = LARGE[name]()
-    if linear.coupling is None or name == "groups":
-        return
     normal = normal_equations(linear)
     assert isinstance(normal, BandedNormal | DenseNormal)
     rng = torch.Generator().manual_seed(1)

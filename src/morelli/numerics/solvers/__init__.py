@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from morelli.numerics.lasso import Solver
@@ -11,15 +10,16 @@ from morelli.numerics.solvers.fista import Fista
 from morelli.numerics.solvers.interior_point import InteriorPoint
 from morelli.numerics.solvers.least_squares import LeastSquares
 from morelli.numerics.solvers.pdhg import Pdhg
+from morelli.numerics.state import from_named, named
 
 SOLVERS = {"fista": Fista, "interior_point": InteriorPoint, "least_squares": LeastSquares, "pdhg": Pdhg}
 
 
 def solver_settings(solver: Solver) -> dict[str, Any]:
     """JSON-able; what `solver_from_settings` rebuilds it from."""
-    return {"type": next(name for name, kind in SOLVERS.items() if isinstance(solver, kind))} | asdict(solver)  # type: ignore[call-overload]
+    return named(solver, SOLVERS)
 
 
 def solver_from_settings(settings: Mapping[str, Any]) -> Solver:
-    values = dict(settings)
-    return SOLVERS[values.pop("type")](**values)
+    solver: Solver = from_named(settings, SOLVERS)
+    return solver

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from morelli.numerics.fidelity import total
+from morelli.numerics.fidelity import spread, total
 from morelli.numerics.lasso import LassoProblem, Solution, lower_bound, relative_gap, zero_solution
 from morelli.numerics.linear import squared_norm
-from morelli.numerics.slots import slot_count, solve_in_slots, spread
+from morelli.numerics.slots import slot_count, solve_in_slots
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ from typing import cast
 
 import torch
 
-from morelli.numerics.gram import GramFactor, factorise
-from morelli.numerics.lasso import LassoProblem, Solution, Status, duality_gap, zero_solution
-from morelli.numerics.linear import squared_norm
+from morelli.numerics.gram import GramFactor
+from morelli.numerics.lasso import LassoProblem, Solution, Status, duality_gap, factorised, zero_solution
 from morelli.numerics.slots import slot_count
 
 
@@ -30,11 +29,7 @@ class LeastSquares:
     factor: str = "auto"
 
     def prepare(self, problem: LassoProblem) -> LassoProblem:
-        norm = squared_norm(problem.map) if problem.norm is None else problem.norm
-        factor = problem.factor
-        if factor is None and norm > 0:
-            factor = factorise(problem.map, self.ridge * norm, problem.fidelity.centre, self.factor)
-        return replace(problem, norm=norm, factor=factor)
+        return factorised(problem, self.ridge, self.factor)
 
     def solve(self, problem: LassoProblem, progress: Callable[[int], None] | None = None) -> Solution:
         problem = self.prepare(problem)

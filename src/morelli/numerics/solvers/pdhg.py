@@ -1,20 +1,27 @@
-"""Primal-dual hybrid gradient, preconditioned by an exact solve in the output space: the default."""
+"""Primal-dual hybrid gradient, preconditioned by an exact solve in the output space: for a certified gap."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor
 
 from morelli.errors import UnsuitableSolver
-from morelli.numerics.fidelity import Cells
-from morelli.numerics.gram import GramFactor, factorise
-from morelli.numerics.lasso import LassoProblem, Solution, best_scale, lower_bound, relative_gap, zero_solution
-from morelli.numerics.linear import squared_norm
-from morelli.numerics.slots import slot_count, solve_in_slots, spread
+from morelli.numerics.fidelity import Cells, spread
+from morelli.numerics.gram import GramFactor
+from morelli.numerics.lasso import (
+    LassoProblem,
+    Solution,
+    best_scale,
+    factorised,
+    lower_bound,
+    relative_gap,
+    zero_solution,
+)
+from morelli.numerics.slots import slot_count, solve_in_slots
 
 RELAXATION = 1.8
 
@@ -50,11 +57,7 @@ class Pdhg:
         if not isinstance(problem.fidelity, Cells):
             kind = type(problem.fidelity).__name__
             raise UnsuitableSolver(f"Pdhg takes values that are judged one by one (Cells), not {kind}. Use Fista.")
-        norm = squared_norm(problem.map) if problem.norm is None else problem.norm
-        factor = problem.factor
-        if factor is None and norm > 0:
-            factor = factorise(problem.map, self.shift * norm, problem.fidelity.centre, self.factor)
-        return replace(problem, norm=norm, factor=factor)
+        return factorised(problem, self.shift, self.factor)
 
     def solve(self, problem: LassoProblem, progress: Callable[[int], None] | None = None) -> Solution:
         problem = self.prepare(problem)
