@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from morelli import Head, TorchGenerator
+from morelli.generators.capture import capture
+from morelli.numerics.program import Program
 
 LATENT = 12
 
@@ -96,6 +98,22 @@ def _toy_head(name: str, seed: int) -> Head:
 def toy_heads(seed: int = 0) -> dict[str, Head]:
     """One head per toy, anchor from 256 draws."""
     return {name: _toy_head(name, seed) for name in TOYS}
+
+
+@cache
+def _toy_program(name: str) -> Program:
+    return toy_generator(name).program()
+
+
+def toy_program(head: Head) -> Program:
+    """The whole generator that one of `toy_heads()` is the end of."""
+    return _toy_program(next(name for name, known in toy_heads().items() if known is head))
+
+
+@cache
+def toy_features() -> Program:
+    """Something else than pixels to compare 8×8 images by."""
+    return capture(_seeded(nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU()), 0), (3, 8, 8))
 
 
 def toy_samples(name: str, n: int, seed: int = 5, generator_seed: int = 0) -> Tensor:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 import morelli
-from morelli.app.training import build_extractor, build_recipe
+from morelli.app.methods import build_extractor, build_recipe
 from morelli.attribution.attributor import fit_attributor
 from morelli.numerics.metrics import auroc, balanced_accuracy
 from morelli.storage.generators import shipped_generators

@@ -17,6 +17,10 @@ class UnsuitableSolver(MorelliError):
     """A solver that does not take this problem: its size, or what the samples are held against."""
 
 
+class UnsuitableProgram(MorelliError):
+    """A network that cannot be stored and run without its code, or a stored one that was tampered with."""
+
+
 class HeadNotFound(MorelliError):
     """The last linear layer of a module could not be found or does not reproduce the module's output."""
 

@@ -10,15 +10,21 @@ from typing import Any
 
 import torch
 from torch import nn
+from toys import toy_features, toy_program
 
-from morelli import Head, SampleSpec
+from morelli import Head, SampleSpec, Tanh
 from morelli.detectors.deep_sad import DeepSadRecipe
+from morelli.detectors.distance import DistanceRecipe
+from morelli.detectors.folds import FoldsRecipe
 from morelli.detectors.lda import LdaRecipe
 from morelli.detectors.mahalanobis import MahalanobisRecipe
 from morelli.detectors.protocol import DetectorRecipe
+from morelli.detectors.template import TemplateRecipe
 from morelli.features.baselines import LogDct, RawValues
+from morelli.features.full_inversion import FullInversion
 from morelli.features.inversion import Inversion
 from morelli.features.protocol import Extractor
+from morelli.features.residual import NoiseResidual
 from morelli.numerics.lasso import Solver
 from morelli.numerics.linear import Conv, Dense, Geometry, LinearMap, TransposedConv
 from morelli.numerics.solvers.fista import Fista
@@ -105,6 +111,14 @@ EXTRACTORS: dict[str, Callable[[Head], Extractor]] = {
     "inversion": lambda head: Inversion(head, weight=1e-2, solver=Fista(tolerance=0.05)),
     "raw": lambda head: RawValues(SampleSpec(head.map.out_shape, head.activation.low, head.activation.high), stride=2),
     "log_dct": lambda head: LogDct(SampleSpec(head.map.out_shape, head.activation.low, head.activation.high), crop=6),
+    "full_inversion": lambda head: FullInversion(
+        toy_program(head),
+        SampleSpec(head.map.out_shape, head.activation.low, head.activation.high),
+        restarts=4,
+        steps=12,
+        perceptual=None if head.activation == Tanh() else toy_features(),
+    ),
+    "residual": lambda head: NoiseResidual(SampleSpec(head.map.out_shape, head.activation.low, head.activation.high)),
 }
 
 # name in attribution.kinds.DETECTORS and RECIPES → a recipe that is quick on toys
@@ -112,6 +126,9 @@ DETECTORS: dict[str, DetectorRecipe] = {
     "deep_sad": DeepSadRecipe(epochs=4, drops=(3,), batch=32),
     "lda": LdaRecipe(),
     "mahalanobis": MahalanobisRecipe(),
+    "template": TemplateRecipe(),
+    "distance": DistanceRecipe(),
+    "folds": FoldsRecipe(LdaRecipe(), 3),
 }
 
 # name in attribution.kinds.METHODS → the types of its extractor and its recipe
@@ -119,4 +136,7 @@ METHODS: dict[str, tuple[str, str]] = {
     "flipad": ("inversion", "deep_sad"),
     "rawpad": ("raw", "deep_sad"),
     "dctpad": ("log_dct", "deep_sad"),
+    "sm-f": ("residual", "template"),
+    "sm-inv": ("full_inversion", "distance"),
+    "sm-inv-perceptual": ("full_inversion", "distance"),
 }

@@ -11,8 +11,9 @@ from toys import TOYS, toy_heads
 
 from morelli import Head, Tanh
 from morelli.attribution import kinds
-from morelli.errors import MismatchError
+from morelli.errors import MismatchError, UnsuitableProgram
 from morelli.numerics import linear, solvers
+from morelli.numerics.program import Program
 
 
 def test_maps_are_complete() -> None:
@@ -29,7 +30,7 @@ def test_extractors_are_complete() -> None:
 
 
 def test_detectors_are_complete() -> None:
-    assert set(cases.DETECTORS) == set(kinds.DETECTORS) == set(kinds.RECIPES)
+    assert set(cases.DETECTORS) == set(kinds.DETECTORS) == set(kinds.RECIPES) | {"folds"}  # which wraps another
 
 
 def test_methods_are_complete() -> None:
@@ -60,6 +61,12 @@ def test_a_method_pairs_an_extractor_with_a_recipe(name: str) -> None:
     assert (wide.state().settings["type"], recipe.settings()["type"]) == cases.METHODS[name]
 
 
+@pytest.mark.parametrize("name", ["sm-inv", "sm-inv-perceptual"])
+def test_full_inversion_needs_the_whole_generator(name: str) -> None:
+    with pytest.raises(UnsuitableProgram, match="--whole"):
+        kinds.METHODS[name].extractor(toy_heads()["deconvolution"])
+
+
 def test_log_dct_refuses_tables_in_words() -> None:
     with pytest.raises(MismatchError, match="needs images"):
         kinds.METHODS["dctpad"].extractor(toy_heads()["table"])
@@ -79,4 +86,5 @@ def _wide_head() -> Head:
         torch.zeros(()),
         Tanh(),
         torch.zeros(4, 16, 16),
+        generator=Program((5,), (), {}),
     )

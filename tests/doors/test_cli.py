@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import morelli
-from morelli.attribution.kinds import INVERSIONS
-from morelli.cli.main import InversionName, main
+from morelli.attribution.kinds import INVERSIONS, METHODS, RECIPES
+from morelli.cli.main import DetectorName, InversionName, Method, main
 
 FACTORY = """
 import torch
@@ -111,6 +111,80 @@ def test_only_inversions_are_certified(run, trained: str) -> None:
     code, _, err = run("attribute", "suspects/own0.png", "--with", "raw.attributor", "--certify", 1)
     assert code == 2
     assert "nothing to certify" in err
+
+
+def test_methods_and_detectors_have_one_list() -> None:
+    assert {str(name) for name in Method} == set(METHODS)
+    assert {str(name) for name in DetectorName} == set(RECIPES)
+
+
+def judged(run, attributor: str) -> dict[str, str]:
+    report = json.loads(run("attribute", "suspects", "--with", attributor, "--json")[1])
+    return {Path(file["file"]).stem: file["outcome"] for file in report["verdicts"]}
+
+
+def test_fingerprints(run, trained: str) -> None:
+    words = "train my.head --own own --method sm-f --rate 0.05 --out smf.attributor"
+    assert run(*words.split())[0] == 0
+    assert set(judged(run, "smf.attributor").values()) <= {"attributed", "not attributed", "inconclusive"}
+
+
+@pytest.fixture
+def whole(run, trained: str, place: Path) -> str:
+    """A head that holds the whole generator."""
+    if not (place / "whole.head").exists():
+        words = "head toygan:build --whole --latent 8x1x1 --draws 200 --out whole.head"
+        code, _, err = run(*words.split())
+        assert code == 0, err
+    return "whole.head"
+
+
+@pytest.mark.parametrize("method", ["sm-inv", "sm-inv-perceptual"])
+def test_full_inversion_needs_and_takes_the_whole_generator(run, whole: str, method: str) -> None:
+    words = f"--own own --method {method} --restarts 2 --steps 30 --rate 0.05 --out {method}.attributor".split()
+    code, _, err = run("train", "my.head", *words)
+    assert code == 2
+    assert "--whole" in err
+    code, out, err = run("train", whole, *words, "--start", "nearest")
+    assert code == 0, err
+    assert "threshold from 120 held-out" in out  # nothing is learned, so every own sample is held out
+    assert judged(run, f"{method}.attributor")["own0"] == "attributed"
+
+
+def test_the_whole_generator_stays_out_of_other_methods_bundles(run, whole: str) -> None:
+    words = "--own own --other other --detector lda --rate 0.05 --out w.attributor"
+    assert run("train", whole, *words.split())[0] == 0
+    parts = json.loads(run("inspect", "w.attributor", "--json")[1])["content"]["parts"]["extractor"]["parts"]
+    assert "generator" not in parts["head"]["parts"]
+
+
+def test_perturbed_training(run, trained: str) -> None:
+    words = "train my.head --own own --other other --detector lda --rate 0.05 --out p.attributor --perturb none"
+    code, _, err = run(*words.split(), "--perturb", "jpeg:60")
+    assert code == 0, err
+    card = json.loads(run("inspect", "p.attributor", "--json")[1])["content"]["settings"]["card"]
+    assert card["perturb"] == ["none", "jpeg:60"]
+    other = json.loads(run("inspect", trained, "--json")[1])["threshold"]
+    assert json.loads(run("inspect", "p.attributor", "--json")[1])["threshold"] != other
+
+
+def test_folds_hold_nothing_out(run, trained: str) -> None:
+    words = "train my.head --own own --other other --detector lda --rate 0.05 --folds 4 --out folds.attributor"
+    code, out, err = run(*words.split())
+    assert code == 0, err
+    assert "trained on 120 own samples, threshold from 120" in out
+    outcomes = judged(run, "folds.attributor")
+    assert outcomes["own0"] == "attributed"
+    code, _, err = run(*words.split(), "--overwrite", "--held-out", 30)
+    assert code == 2
+    assert "Leave it out" in err
+
+
+def test_a_detector_that_learned_nothing_is_reported(run, trained: str) -> None:
+    words = "train my.head --own own --other own --detector lda --rate 0.05 --method rawpad --out same.attributor"
+    code, _, err = run(*words.split())
+    assert code == 0
+    assert "warning: the detector does not tell" in " ".join(err.split()) or "still attributed" in err
 
 
 def test_the_users_path(run, trained: str) -> None:

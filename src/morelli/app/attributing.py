@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from morelli.app.bundles import load_attributor
-from morelli.app.training import Stage, silent
+from morelli.app.sources import Stage, silent
 from morelli.attribution.attributor import Attributor
 from morelli.attribution.report import JudgedFile, Outcome, RefusedFile, Report, Verdict
 from morelli.errors import MismatchError, UnreadableSample, UnsuitableSolver

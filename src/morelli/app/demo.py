@@ -14,9 +14,9 @@ from torch import Tensor
 
 from morelli.app.attributing import attribute
 from morelli.app.bundles import load_attributor, save
-from morelli.app.training import Stage, silent, train
+from morelli.app.sources import Stage, silent
+from morelli.app.training import train
 from morelli.attribution.attributor import Attributor
-from morelli.attribution.kinds import METHODS
 from morelli.attribution.report import Outcome, Report
 from morelli.errors import UnreadableBundle
 from morelli.features.protocol import SampleSpec
@@ -47,6 +47,7 @@ class _Size:
 
 FULL = _Size(own=1300, held_out=300, other=1000, test=200)
 FAST = _Size(own=500, held_out=200, other=300, test=60)
+METHODS = ("flipad", "rawpad", "dctpad")
 DETECTOR = "lda"  # seconds on a CPU, where the paper's Deep SAD takes minutes for FLIPAD's features
 
 Result = dict[str, dict[str, dict[str, float]]]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from morelli.app.training import Stage, silent
+from morelli.app.sources import Stage, silent
 from morelli.features.protocol import SampleSpec
 from morelli.generators.gan_training import GanSettings, GanTraining
 from morelli.generators.small_gans import SIZE

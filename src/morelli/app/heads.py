@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
 
 from morelli.app.bundles import save
-from morelli.app.training import Stage, silent
+from morelli.app.sources import Stage, silent
 from morelli.errors import MorelliError, UnreadableBundle
 from morelli.generators.torch_module import TorchGenerator
 
@@ -22,6 +23,7 @@ def head_from_factory(
     latent: str = "",
     draws: int = 10_000,
     layer: str | None = None,
+    whole: bool = False,
     seed: int = 0,
     device: str = "cpu",
     overwrite: bool = False,
@@ -32,10 +34,12 @@ def head_from_factory(
     Args:
         factory: returns a torch module, or a `TorchGenerator` where latents are not N(0, I).
         latent: shape of one latent, "100x1x1"; not needed for a `TorchGenerator`.
+        whole: also store the whole generator, as operations and weights; "sm-inv" needs it.
         draws: latents over which the anchor, the mean activation, is taken.
     Raises:
         MorelliError: the factory cannot be imported, called or used.
         HeadNotFound: see `TorchGenerator`.
+        UnsuitableProgram: the whole generator cannot be stored.
     """
     if Path(out).exists() and not overwrite:
         raise UnreadableBundle(f"{out} exists. Choose another name, or overwrite it (`--overwrite`).")
@@ -45,6 +49,8 @@ def head_from_factory(
     if not isinstance(made, TorchGenerator):
         raise MorelliError(f"{factory} returned a {type(made).__name__}; expected a torch module or a TorchGenerator.")
     head = made.head(draws, seed, stage("activations", draws))
+    if whole:
+        head = replace(head, generator=made.program())
     measuring = stage("conditioning of the map", 1)
     head = head.measured()
     measuring(1)

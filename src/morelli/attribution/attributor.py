@@ -10,8 +10,9 @@ from torch import Tensor
 
 from morelli.attribution.kinds import detector_from_state, extractor_from_state
 from morelli.attribution.report import Outcome, Verdict
+from morelli.detectors.folds import Folds
 from morelli.detectors.protocol import Detector, DetectorRecipe, Progress
-from morelli.errors import OutOfRange
+from morelli.errors import OutOfRange, TooFewSamples
 from morelli.features.inversion import saturated_share
 from morelli.features.protocol import Extractor, Facts, Features
 from morelli.numerics.calibration import p_values, threshold
@@ -93,13 +94,22 @@ def fit_attributor(
     recipe: DetectorRecipe,
     own: Features,
     other: Features | None,
-    held_out: Features,
+    held_out: Features | None,
     *,
     rate: float = 0.005,
     seed: int = 0,
     card: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Attributor:
-    """Fit the detector on `own` against `other`, score `held_out`. All three come from `extractor`."""
+    """Fit the detector on `own` against `other`, score `held_out`. All three come from `extractor`.
+
+    `held_out` is None where `recipe` is of folds, which hold out by themselves.
+    """
     detector = recipe.fit(own.values, None if other is None else other.values, seed, progress)
-    return Attributor(extractor, detector, detector.score(held_out.values).cpu(), rate, card=card or {})
+    if held_out is None:
+        if not isinstance(detector, Folds):
+            raise TooFewSamples("no samples were held out. Give some, or use folds.")
+        scores = detector.grid
+    else:
+        scores = detector.score(held_out.values).cpu()
+    return Attributor(extractor, detector, scores, rate, card=card or {})

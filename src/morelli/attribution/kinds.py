@@ -6,14 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from morelli.detectors.deep_sad import DeepSad, DeepSadRecipe
+from morelli.detectors.distance import Distance, DistanceRecipe
+from morelli.detectors.folds import Folds
 from morelli.detectors.lda import Lda, LdaRecipe
 from morelli.detectors.mahalanobis import Mahalanobis, MahalanobisRecipe
 from morelli.detectors.protocol import Detector, DetectorRecipe
+from morelli.detectors.template import Template, TemplateRecipe
+from morelli.errors import UnsuitableProgram
 from morelli.features.baselines import LogDct, RawValues
+from morelli.features.full_inversion import FullInversion
 from morelli.features.inversion import Inversion, attribution_solver
 from morelli.features.observation import EightBit, Jpeg, Point, Weighted
 from morelli.features.prior import Gaussian, Sparse
 from morelli.features.protocol import Extractor, SampleSpec
+from morelli.features.residual import NoiseResidual
 from morelli.features.windows import Window, can_be_cut
 from morelli.numerics.head import Head
 from morelli.numerics.linear import Dense
@@ -30,16 +36,23 @@ EXTRACTORS: dict[str, Callable[[State], Extractor]] = {
     "inversion": Inversion.from_state,
     "raw": RawValues.from_state,
     "log_dct": LogDct.from_state,
+    "residual": NoiseResidual.from_state,
+    "full_inversion": FullInversion.from_state,
 }
 DETECTORS: dict[str, Callable[[State], Detector]] = {
     "deep_sad": DeepSad.from_state,
     "lda": Lda.from_state,
     "mahalanobis": Mahalanobis.from_state,
+    "template": Template.from_state,
+    "distance": Distance.from_state,
+    "folds": lambda state: Folds.from_state(state, detector_from_state),
 }
 RECIPES: dict[str, Callable[[], DetectorRecipe]] = {
     "deep_sad": DeepSadRecipe,
     "lda": LdaRecipe,
     "mahalanobis": MahalanobisRecipe,
+    "template": TemplateRecipe,
+    "distance": DistanceRecipe,
 }
 
 
@@ -98,6 +111,15 @@ def _log_dct(head: Head) -> Extractor:
     return LogDct(spec, crop=min(128 if min(spec.shape[1:]) >= 128 else 32, *spec.shape[1:]))
 
 
+def _full_inversion(head: Head) -> Extractor:
+    if head.generator is None:
+        raise UnsuitableProgram(
+            "this method searches the latents of the whole generator, and the head holds only its last layer. Make the "
+            "head again with `morelli head … --whole`."
+        )
+    return FullInversion(head.generator, Inversion(head).spec)
+
+
 def _deep_sad(spec: SampleSpec, standardise: str, channels: int | None = None) -> DetectorRecipe:
     """Epochs and rates of the paper: small GANs 50; wide images and tables 100 with two drops."""
     if not spec.is_image:
@@ -111,6 +133,9 @@ METHODS = {
     "flipad": Method(_inversion, lambda spec: _deep_sad(spec, "own", channels=100)),
     "rawpad": Method(_raw, lambda spec: _deep_sad(spec, "none")),
     "dctpad": Method(_log_dct, lambda spec: _deep_sad(spec, "both")),
+    "sm-f": Method(lambda head: NoiseResidual(Inversion(head).spec), lambda spec: TemplateRecipe()),
+    "sm-inv": Method(_full_inversion, lambda spec: DistanceRecipe()),
+    "sm-inv-perceptual": Method(_full_inversion, lambda spec: DistanceRecipe()),
 }
 
 

@@ -31,12 +31,17 @@ class Method(StrEnum):
     flipad = "flipad"
     rawpad = "rawpad"
     dctpad = "dctpad"
+    sm_f = "sm-f"
+    sm_inv = "sm-inv"
+    sm_inv_perceptual = "sm-inv-perceptual"
 
 
 class DetectorName(StrEnum):
     deep_sad = "deep_sad"
     lda = "lda"
     mahalanobis = "mahalanobis"
+    template = "template"
+    distance = "distance"
 
 
 class InversionName(StrEnum):
@@ -50,6 +55,11 @@ class InversionName(StrEnum):
     cell = "cell"
     weighted = "weighted"
     jpeg_cell = "jpeg-cell"
+
+
+class Start(StrEnum):
+    normal = "normal"
+    nearest = "nearest"
 
 
 class Family(StrEnum):
@@ -92,6 +102,7 @@ def _root(
 def head(
     factory: Annotated[str, typer.Argument(help="package.module:function that returns your torch module. It is run.")],
     out: Annotated[Path, typer.Option(help="Where to write the head.")],
+    whole: Annotated[bool, typer.Option("--whole", help="Also store the whole generator, which sm-inv needs.")] = False,
     latent: Annotated[str, typer.Option(help="Shape of one latent, drawn from N(0, I), for example 100x1x1.")] = "",
     draws: Annotated[int, typer.Option(help="Latents over which the mean activation is taken.")] = 10_000,
     layer: Annotated[str | None, typer.Option(help="Name of the last linear layer, instead of searching.")] = None,
@@ -112,6 +123,7 @@ def head(
             latent=latent,
             draws=draws,
             layer=layer,
+            whole=whole,
             seed=seed,
             device=_device(device),
             overwrite=overwrite,
@@ -137,6 +149,16 @@ def train(
     ] = None,
     weight: Annotated[float | None, typer.Option(help="Weight of the lasso, in place of 5e-4.")] = None,
     gap: Annotated[float | None, typer.Option(help="Invert to this certified gap, instead of by 20 steps.")] = None,
+    perturb: Annotated[
+        list[str] | None,
+        typer.Option(help="Perturb samples before training, as jpeg:80 or none; repeated: one of them each, in turn."),
+    ] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Hold nothing out: calibrate on so many folds, for little data.")
+    ] = None,
+    restarts: Annotated[int | None, typer.Option(help="Of sm-inv's search, in place of 10.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Of sm-inv's search, in place of 1000.")] = None,
+    start: Annotated[Start | None, typer.Option(help="Where sm-inv's search starts.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Of Deep SAD, in place of the paper's 50 or 100.")] = None,
     bf16: Bf16 = False,
     seed: Seed = 0,
@@ -162,6 +184,11 @@ def train(
             inversion=None if inversion is None else str(inversion),
             weight=weight,
             gap=gap,
+            perturb=perturb or (),
+            folds=folds,
+            restarts=restarts,
+            steps=steps,
+            start=None if start is None else str(start),
             epochs=epochs,
             bf16=bf16,
             seed=seed,

@@ -169,7 +169,7 @@ class Inversion:
             "prior": named(self.prior, PRIORS),
             "window": None if self.window is None else self.window.settings(),
         }
-        return State(settings, parts={"head": self.head.state()})
+        return State(settings, parts={"head": replace(self.head, generator=None).state()})
 
     @staticmethod
     def from_state(state: State) -> Inversion:

@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from morelli.errors import HeadNotFound, MorelliError
+from morelli.errors import HeadNotFound, MorelliError, UnsuitableProgram
 from morelli.generators.activation_fit import Fit, activation_error, fit_activation
+from morelli.generators.capture import capture
 from morelli.generators.tracing import Call, watch
 from morelli.numerics.activation import OutputActivation
 from morelli.numerics.head import Head
+from morelli.numerics.program import Program
 
 Latent = tuple[int, ...] | Callable[[int, torch.Generator], Any]
 PROBE = 16  # draws for finding and verifying the head
@@ -89,6 +91,12 @@ class TorchGenerator:
             least >= 0,
             covariance.float(),
         )
+
+    def program(self) -> Program:
+        """The whole generator, to be stored without its code. Raises UnsuitableProgram; see `capture`."""
+        if callable(self.latent):
+            raise UnsuitableProgram("latents are drawn by a function; only N(0, I) of a given shape can be searched.")
+        return capture(self.module, self.latent)
 
     def activations(self, n: int, seed: int) -> Tensor:
         """[n, *map.in_shape], float32 on the CPU."""

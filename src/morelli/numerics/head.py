@@ -13,6 +13,7 @@ from morelli.errors import MismatchError, OutOfRange
 from morelli.numerics.activation import Clip, OutputActivation, activation_from_settings
 from morelli.numerics.conditioning import Conditioning
 from morelli.numerics.linear import LinearMap, map_from_state
+from morelli.numerics.program import Program
 from morelli.numerics.state import State
 
 LARGEST = 3 * 256**2  # outputs up to which conditioning is measured
@@ -30,6 +31,7 @@ class Head:
         nonnegative: whether no activation of those draws was below zero, as after a ReLU.
         covariance: [c, c], of the activations' channels (of all inputs of a dense map) around the anchor.
         conditioning: of the map, where it was measured.
+        generator: the whole network from latents N(0, I) to samples, for the methods that need more than its end.
     """
 
     map: LinearMap
@@ -39,6 +41,7 @@ class Head:
     nonnegative: bool = False
     covariance: Tensor | None = None
     conditioning: Conditioning | None = None
+    generator: Program | None = None
 
     def __post_init__(self) -> None:
         if tuple(self.anchor.shape) != self.map.in_shape:
@@ -94,6 +97,7 @@ class Head:
             bias=self.bias.to(device, dtype),
             anchor=self.anchor.to(device, dtype),
             covariance=None if self.covariance is None else self.covariance.to(device, dtype),
+            generator=None if self.generator is None else self.generator.to(device),
         )
 
     def state(self) -> State:
@@ -103,7 +107,10 @@ class Head:
             settings["conditioning"] = asdict(self.conditioning)
         if self.covariance is not None:
             tensors["covariance"] = self.covariance
-        return State(settings, tensors, {"map": self.map.state()})
+        parts = {"map": self.map.state()}
+        if self.generator is not None:
+            parts["generator"] = self.generator.state()
+        return State(settings, tensors, parts)
 
     @staticmethod
     def from_state(state: State) -> Head:
@@ -116,4 +123,5 @@ class Head:
             state.settings.get("nonnegative", False),
             state.tensors.get("covariance"),
             None if measured is None else Conditioning(**measured),
+            Program.from_state(state.parts["generator"]) if "generator" in state.parts else None,
         )

@@ -29,6 +29,18 @@ class Perturbation(Protocol):
 
 
 @dataclass(frozen=True)
+class Unchanged:
+    """8-bit rounding alone, which every image here has been through."""
+
+    def apply(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        _check(images)
+        return images.clone()
+
+    def settings(self) -> dict[str, Any]:
+        return {"type": "none"}
+
+
+@dataclass(frozen=True)
 class Blur:
     """Gaussian blur; the border is reflected without repeating the edge. Kernel 1 changes nothing.
 
@@ -205,10 +217,12 @@ PERTURBATIONS: dict[str, Callable[[Any], Perturbation]] = {
 
 
 def parse(text: str) -> Perturbation:
-    """The perturbation that a name and a number stand for, for example "jpeg:80" or "noise:0.05".
+    """The perturbation that a name and a number stand for, for example "jpeg:80" or "noise:0.05"; or "none".
 
     Raises OutOfRange where there is no such name, no number, or the number has no meaning for it.
     """
+    if text == "none":
+        return Unchanged()
     name, _, given = text.partition(":")
     try:
         number = float(given)
@@ -216,7 +230,8 @@ def parse(text: str) -> Perturbation:
         number = math.nan
     if name not in PERTURBATIONS or math.isnan(number):
         raise OutOfRange(
-            f"'{text}' is no perturbation; expected {', '.join(PERTURBATIONS)} and a number. Write it like jpeg:80."
+            f"'{text}' is no perturbation; expected none, or one of {', '.join(PERTURBATIONS)} and a number. "
+            "Write it like jpeg:80."
         )
     return PERTURBATIONS[name](int(number) if number.is_integer() else number)
 

@@ -1,0 +1,87 @@
+"""From names and numbers to the extractor and the recipe of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from morelli.attribution.kinds import INVERSIONS, METHODS, RECIPES, certified
+from morelli.detectors.deep_sad import DeepSadRecipe
+from morelli.detectors.protocol import DetectorRecipe
+from morelli.errors import MorelliError, OutOfRange
+from morelli.features.full_inversion import FullInversion
+from morelli.features.inversion import Inversion
+from morelli.features.protocol import Extractor, SampleSpec
+from morelli.generators.capture import capture
+from morelli.numerics.head import Head
+from morelli.numerics.solvers.least_squares import LeastSquares
+from morelli.storage.networks import default_perceptual
+
+PERCEPTUAL = "sm-inv-perceptual"
+
+
+def build_extractor(
+    head: Head,
+    method: str,
+    inversion: str | None = None,
+    weight: float | None = None,
+    gap: float | None = None,
+    search: Mapping[str, Any] | None = None,
+    perceptual: nn.Module | None = None,
+) -> Extractor:
+    """The method's extractor for this head. Raises MorelliError for an unknown name or an unsuitable setting.
+
+    Args:
+        search: settings of `FullInversion`; those that are None are left as they are.
+        perceptual: what "sm-inv-perceptual" compares by, in place of our own network.
+    """
+    if method not in METHODS:
+        raise MorelliError(f"there is no method '{method}'; there are {', '.join(METHODS)}.")
+    if inversion is not None and inversion not in INVERSIONS:
+        raise MorelliError(f"there is no inversion '{inversion}'; there are {', '.join(INVERSIONS)}.")
+    extractor = METHODS[method].extractor(head)
+    given = {name: value for name, value in (search or {}).items() if value is not None}
+    if isinstance(extractor, FullInversion):
+        if method == PERCEPTUAL:
+            network = default_perceptual() if perceptual is None else perceptual
+            extractor = replace(extractor, perceptual=capture(network, extractor.spec.shape))
+        extractor = replace(extractor, **given)
+    elif given:
+        raise MorelliError(f"{', '.join(given)} was given, but method '{method}' searches no latents. Leave it out.")
+    if perceptual is not None and method != PERCEPTUAL:
+        raise MorelliError(f"a perceptual network was given, but method '{method}' uses none. Use '{PERCEPTUAL}'.")
+    if inversion is None and weight is None and gap is None:
+        return extractor
+    if not isinstance(extractor, Inversion):
+        raise MorelliError(
+            f"a setting of the inversion was given, but method '{method}' inverts nothing. Leave it out."
+        )
+    if gap is not None and not 0 < gap < 1:
+        raise OutOfRange(f"the duality gap to reach is {gap}; it must lie between 0 and 1, for example 0.1.")
+    extractor = INVERSIONS[inversion or "steps"](extractor)
+    if gap is not None and isinstance(extractor.solver, LeastSquares):
+        raise MorelliError(f"inversion '{inversion}' is a closed form, which reaches no gap. Leave `gap` out.")
+    extractor = extractor if gap is None else certified(extractor, gap)
+    return extractor if weight is None else replace(extractor, weight=weight)
+
+
+def build_recipe(
+    spec: SampleSpec, method: str, detector: str | None = None, epochs: int | None = None, bf16: bool = False
+) -> DetectorRecipe:
+    """The method's detector recipe, or the named one. Raises MorelliError for an unknown name."""
+    if detector is not None and detector not in RECIPES:
+        raise MorelliError(f"there is no detector '{detector}'; there are {', '.join(RECIPES)}.")
+    recipe = METHODS[method].recipe(spec)
+    if detector is not None and detector != recipe.settings()["type"]:
+        recipe = RECIPES[detector]()
+    if isinstance(recipe, DeepSadRecipe):
+        if epochs is not None:
+            drops = tuple(round(drop * epochs / recipe.epochs) for drop in recipe.drops)
+            recipe = replace(recipe, epochs=epochs, drops=drops)
+        return replace(recipe, bf16=bf16)
+    if epochs is not None:
+        raise MorelliError(f"a number of epochs was given, but detector '{detector}' has none. Leave it out.")
+    return recipe

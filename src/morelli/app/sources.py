@@ -1,0 +1,75 @@
+"""Where samples for training come from: files or tensors, with what is known of them, perturbed where that is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from morelli.errors import MismatchError
+from morelli.features.protocol import SampleSpec
+from morelli.numerics.perturbations import parse
+from morelli.storage.images import from_eight_bits, to_eight_bits
+from morelli.storage.samples import find, read_all
+
+Source = str | Path | Sequence[str | Path] | Tensor
+Stage = Callable[[str, int], Callable[[int], None]]  # (what, how many) → told how many more are done
+
+
+def silent(what: str, count: int) -> Callable[[int], None]:
+    """The stage that shows nothing."""
+    return lambda done: None
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples with what their files say: formats counted, files refused, one digest over all."""
+
+    values: Tensor
+    facts: Sequence[Mapping[str, Any]]
+    about: Mapping[str, Any]
+
+
+def gather(source: Source, spec: SampleSpec, what: str, stage: Stage) -> Samples:
+    """Read all samples of a source. Raises MismatchError for a tensor of another shape, and what reading raises."""
+    if isinstance(source, Tensor):
+        if tuple(source.shape[1:]) != spec.shape:
+            raise MismatchError(f"{what}: the tensor's samples are {tuple(source.shape[1:])}; expected {spec.shape}.")
+        content = source.detach().float().cpu().contiguous()
+        digest = sha256(content.numpy().tobytes()).hexdigest()
+        return Samples(
+            content,
+            [{}] * len(content),
+            {"samples": len(content), "sha256": digest, "formats": {"tensor": len(content)}},
+        )
+    paths = find(source)
+    collection = read_all(paths, spec, progress=stage(what, len(paths)))
+    formats: dict[str, int] = {}
+    for facts in collection.facts:
+        formats[facts["format"]] = formats.get(facts["format"], 0) + 1
+    digest = sha256("".join(sorted(facts["sha256"] for facts in collection.facts)).encode()).hexdigest()
+    refused = [{"file": path.name, "reason": reason} for path, reason in collection.refused]
+    known = collection.facts if spec.is_image else [{}] * len(collection.samples)
+    about = {"samples": len(collection.samples), "sha256": digest, "formats": formats, "refused": refused[:100]}
+    return Samples(collection.samples, known, about)
+
+
+def perturbed(samples: Samples, spec: SampleSpec, perturb: Sequence[str], seed: int) -> Samples:
+    """Each sample through 8 bits and one of the perturbations, in turn; what its file said does not hold any more.
+
+    Raises:
+        OutOfRange: there is no such perturbation.
+        MismatchError: the samples are no images.
+    """
+    chosen = [parse(text) for text in perturb]
+    if not spec.is_image:
+        raise MismatchError("samples that are no images cannot be perturbed. Leave `perturb` out.")
+    pixels, rng = to_eight_bits(samples.values, spec), torch.Generator().manual_seed(seed)
+    for i, perturbation in enumerate(chosen):
+        pixels[i :: len(chosen)] = perturbation.apply(pixels[i :: len(chosen)], rng)
+    return Samples(from_eight_bits(pixels, spec), [{}] * len(pixels), samples.about)

@@ -1,0 +1,105 @@
+"""From a torch module to a program: its forward pass as operations and weights."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export import Dim, export
+
+from morelli.errors import UnsuitableProgram
+from morelli.numerics.program import DTYPES, PYTHON, Program, Step
+
+EXACT = 1e-4  # largest difference between module and program, relative to the output's largest value
+
+
+def capture(module: nn.Module, in_shape: tuple[int, ...]) -> Program:
+    """The program of a module that reads one tensor [n, *in_shape] and returns one.
+
+    It is checked against the module on batches of 1 and 5. The weights are copied to the CPU.
+
+    Raises:
+        UnsuitableProgram: the module cannot be traced, draws random numbers, depends on the number of samples, or uses
+            an operation that a stored network may not.
+    """
+    modes = [(inner, inner.training) for inner in module.modules()]
+    module.eval()
+    try:
+        return _capture(module, in_shape)
+    finally:
+        for inner, training in modes:
+            inner.training = training
+
+
+def _capture(module: nn.Module, in_shape: tuple[int, ...]) -> Program:
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    example = torch.randn(3, *in_shape, generator=torch.Generator().manual_seed(0)).to(device)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # torch's exporter warns of its own parts
+            exported = export(module, (example,), dynamic_shapes=({0: Dim.AUTO},)).run_decompositions()
+    except Exception as error:  # whatever the user's code or the exporter raises becomes one line
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        raise UnsuitableProgram(f"the module cannot be stored as a list of operations ({reason}).") from error
+    weights = exported.graph_signature.inputs_to_parameters | exported.graph_signature.inputs_to_buffers
+    held = exported.state_dict | exported.constants
+    constants = exported.graph_signature.inputs_to_lifted_tensor_constants
+    program = _of_graph(exported.graph, in_shape, {**weights, **constants}, held).to("cpu")
+    for count in (1, 5):
+        inputs = torch.randn(count, *in_shape, generator=torch.Generator().manual_seed(count))
+        with torch.no_grad():
+            expected, found = module(inputs.to(device)).cpu(), _run(program, inputs)
+        if found.shape != expected.shape or (found - expected).abs().max() > EXACT * expected.abs().max():
+            raise UnsuitableProgram("as a list of operations the module gives other results than by itself.")
+    return program
+
+
+def _run(program: Program, inputs: Tensor) -> Tensor:
+    try:
+        return program(inputs)
+    except RuntimeError as error:  # shapes that were written down for the example
+        raise UnsuitableProgram(
+            f"the module's operations are tied to one number of samples ({error}). Has it len(x) for x.shape[0]?"
+        ) from error
+
+
+def _of_graph(graph: fx.Graph, in_shape: tuple[int, ...], weights: dict[str, str], held: dict[str, Any]) -> Program:
+    meaning: dict[fx.Node, dict[str, Any]] = {}
+    tensors: dict[str, Tensor] = {}
+    steps: list[Step] = []
+
+    def encoded(value: Any) -> Any:
+        match value:
+            case fx.Node() if value.name in weights:
+                tensors[value.name] = held[weights[value.name]].detach().clone().contiguous()
+                return {"tensor": value.name}
+            case fx.Node():
+                return meaning[value]
+            case torch.dtype() if (name := str(value).removeprefix("torch.")) in DTYPES:
+                return {"dtype": name}
+            case list() | tuple():
+                return [encoded(inner) for inner in value]
+            case None | bool() | int() | float() | str():
+                return value
+        raise UnsuitableProgram(f"the module cannot be stored as a list of operations: it uses {value!r}.")
+
+    for node in graph.nodes:
+        if node.op == "placeholder" and node.name not in weights:
+            meaning[node] = {"step": 0}
+        elif node.op == "call_function":
+            options = {key: encoded(v) for key, v in node.kwargs.items() if key not in _IGNORED}
+            steps.append(Step(_name(node.target), tuple(encoded(arg) for arg in node.args), options))
+            meaning[node] = {"step": len(steps)}
+        elif node.op == "output" and [encoded(value) for value in node.args[0]] != [{"step": len(steps)}]:
+            raise UnsuitableProgram("the module does not return one tensor. Wrap it in one that does.")
+    return Program(in_shape, tuple(steps), tensors)
+
+
+_IGNORED = ("device", "layout", "pin_memory", "memory_format")
+
+
+def _name(target: Any) -> str:
+    named = {function: name for name, function in PYTHON.items()}
+    return named[target] if target in named else str(target).removeprefix("aten.")
