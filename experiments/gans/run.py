@@ -1,0 +1,72 @@
+"""Tables 1 and 8–10: each small GAN is the model in question; are the other GANs and photographs told from it?
+
+Run: python experiments/gans/run.py [clothing64 celeba64]        (interrupted, it goes on where it stopped)
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import protocol as p
+
+SIZES = {"own": 1000, "other": 1000, "held_out": 500, "test": 200}  # the paper: 10,000, 10,000, 1,000, 1,000
+SEARCHED = {"held_out": 200, "test": 50}  # of SM-Inv, which takes a second an image
+SEEDS = {"SM-F": (0, 1, 2), "closed form, LDA": (0, 1, 2)}  # of all others the first; of data, split and detector
+FIRST = ("SM-F", "closed form, LDA", "FLIPAD, LDA", "FLIPAD", "RawPAD", "DCTPAD", *p.SEARCHES)
+METHODS = {"clothing64": FIRST, "celeba64": ("SM-F", "closed form, LDA", "RawPAD", "DCTPAD")}
+
+
+def samples(data: str, target: str, generators: dict, seed: int) -> dict:
+    own = p.drawn(generators[target], SIZES["own"] + SIZES["held_out"] + SIZES["test"], 100 + seed)
+    parts = own.split([SIZES["own"], SIZES["held_out"], SIZES["test"]])
+    found = dict(zip(("own", "held", "test"), parts, strict=True))
+    found["other"] = p.photographs(data, 0, SIZES["other"], seed)
+    for name in generators:
+        if name != target:
+            found[f"test {name}"] = p.drawn(generators[name], SIZES["test"], 300 + seed)
+    if data == "clothing64":  # the faces are stored as JPEG, which alone would tell them
+        found["test photographs"] = p.photographs(data, SIZES["other"], SIZES["test"], seed)
+    return found
+
+
+def judged(run: p.Run, data: str, target: str, generators: dict, seed: int) -> None:
+    methods = [m for m in METHODS[data] if seed in SEEDS.get(m, (0,))]
+    if all(f"{data}/{target}/{m}/{seed}" in run.content["cells"] for m in methods):
+        return
+    drawn, head = samples(data, target, generators, seed), p.head_of(generators[target], whole=True)
+    tests = [name for name in drawn if name.startswith("test ")]
+    if seed == 0:
+        sources = {name.removeprefix("test "): drawn[name] for name in tests}
+        run.cell(f"{data}/{target}/leaks", lambda: p.leaks(drawn["test"], sources))
+    cache: dict = {}
+
+    def one(method: str) -> dict:
+        extractor = p.extractor_of(head, method)
+        kind = p.ONE_FEATURE.get(method, method)
+        if kind not in cache:
+            cache.clear()
+            searched = method in p.SEARCHES
+            limits = {"own": 2, "other": 2, "held": SEARCHED["held_out"]} if searched else {}
+            counts = {n: limits.get(n, SEARCHED["test"]) if searched else len(x) for n, x in drawn.items()}
+            cache[kind] = {name: extractor.extract(x[: counts[name]]) for name, x in drawn.items()}
+        f = cache[kind]
+        attributor = p.fitted(method, extractor, f["own"], f["other"], f["held"], seed)
+        return {name.removeprefix("test "): p.row(attributor, f["test"], f[name]) for name in tests}
+
+    for method in methods:
+        run.cell(f"{data}/{target}/{method}/{seed}", lambda method=method: one(method))
+
+
+def main(chosen: list[str]) -> None:
+    run = p.Run(__file__, {"sizes": SIZES, "searched": SEARCHED, "rate": p.RATE, "methods": p.METHODS})
+    for data in chosen:
+        generators = p.generators(data)
+        run.content.setdefault("generators", {})[data] = {name: g.digest() for name, g in generators.items()}
+        for seed in (0, 1, 2):
+            for target in generators:
+                judged(run, data, target, generators, seed)
+    run.save()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or list(METHODS))

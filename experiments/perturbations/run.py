@@ -1,0 +1,54 @@
+"""Tables 3 and 13: everything perturbed alike, in training and in tests; what is still told apart?
+
+Run: python experiments/perturbations/run.py          (interrupted, it goes on where it stopped)
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import protocol as p
+
+SIZES = {"own": 2000, "other": 2000, "held_out": 500, "test": 200}
+CONDITIONS = ("none", "blur:3", "crop:60", "crop:55", "noise:0.05", "noise:0.1", "jpeg:90", "jpeg:80")
+ROWS = {  # name → method of `protocol.METHODS`, and what it is trained against
+    "RawPAD, LDA": ("RawPAD, LDA", ("photographs",)),
+    "ridge, LDA": ("ridge, LDA", ("photographs",)),
+    "ridge, LDA, turned": ("ridge, LDA", ("turned",)),
+}
+
+
+def judged(target: str, condition: str, generators: dict) -> dict:
+    own = p.drawn(generators[target], SIZES["own"] + SIZES["held_out"] + SIZES["test"], 100, condition)
+    parts = own.split([SIZES["own"], SIZES["held_out"], SIZES["test"]])
+    drawn = dict(zip(("own", "held", "test"), parts, strict=True))
+    drawn["photographs"] = p.photographs("clothing64", 0, SIZES["other"], 0, condition)
+    turned = p.turned(p.drawn(generators[target], SIZES["other"], 200))
+    drawn["turned"] = p.seen(p.to_eight_bits(turned, p.SPEC), 201, condition)
+    sources = [name for name in generators if name != target]
+    drawn |= {name: p.drawn(generators[name], SIZES["test"], 300, condition) for name in sources}
+    drawn["new photographs"] = p.photographs("clothing64", SIZES["other"], SIZES["test"], 0, condition)
+    head, found, cache = p.head_of(generators[target]), {}, {}
+    for name, (method, negatives) in ROWS.items():
+        extractor = p.extractor_of(head, method)
+        if method not in cache:
+            cache = {method: {part: extractor.extract(x) for part, x in drawn.items()}}
+        f = cache[method]
+        attributor = p.fitted(method, extractor, f["own"], f[negatives[0]], f["held"], 0)
+        found[name] = {source: p.row(attributor, f["test"], f[source]) for source in (*sources, "new photographs")}
+        print("  ", target, condition, name, p.short(found[name]), flush=True)
+    return found
+
+
+def main() -> None:
+    run = p.Run(__file__, {"sizes": SIZES, "rate": p.RATE, "rows": ROWS})
+    generators = p.generators("clothing64")
+    run.content["generators"] = {name: g.digest() for name, g in generators.items()}
+    for condition in CONDITIONS:
+        for target in generators:
+            run.cell(f"{target}/{condition}", lambda t=target, c=condition: judged(t, c, generators))
+    run.save()
+
+
+if __name__ == "__main__":
+    main()

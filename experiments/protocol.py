@@ -1,0 +1,189 @@
+"""What the experiments share: generators, samples as files hold them, methods, and cells that are not repeated."""
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+import morelli
+from morelli.app.methods import build_extractor, build_recipe
+from morelli.attribution.attributor import Attributor, fit_attributor
+from morelli.features.protocol import Features
+from morelli.numerics.metrics import auroc, balanced_accuracy
+from morelli.numerics.perturbations import parse
+from morelli.storage.generators import shipped_generators
+from morelli.storage.images import from_eight_bits, to_eight_bits
+from morelli.storage.samples import find, read_all
+
+ROOT = Path(__file__).parents[1]
+DATA = Path(os.environ.get("MORELLI_DATA", "../shared/data"))
+SPEC = morelli.SampleSpec((3, 64, 64))
+RATE = 0.005
+FAMILIES = ("dcgan", "wgan-gp", "lsgan", "ebgan")
+
+# name → method, detector, settings of the extractor, epochs of Deep SAD (the paper trains 50)
+METHODS: dict[str, tuple[str, str | None, dict[str, Any], int | None]] = {
+    "SM-F": ("sm-f", None, {}, None),
+    "SM-Inv₂": ("sm-inv", None, {"search": {"restarts": 3, "steps": 80}}, None),
+    "SM-Inv_inc": ("sm-inv-perceptual", None, {"search": {"restarts": 3, "steps": 80}}, None),
+    "RawPAD": ("rawpad", None, {}, 15),
+    "DCTPAD": ("dctpad", None, {}, 15),
+    "FLIPAD": ("flipad", None, {}, 10),
+    "RawPAD, LDA": ("rawpad", "lda", {}, None),
+    "DCTPAD, LDA": ("dctpad", "lda", {}, None),
+    "FLIPAD, LDA": ("flipad", "lda", {}, None),
+    "closed form, LDA": ("flipad", "lda", {"inversion": "closed-form"}, None),
+    "ridge, LDA": ("flipad", "lda", {"inversion": "ridge"}, None),
+    "weighted, LDA": ("flipad", "lda", {"inversion": "weighted"}, None),
+}
+SEARCHES = ("SM-Inv₂", "SM-Inv_inc")  # seconds an image: fewer samples
+ONE_FEATURE = {"FLIPAD": "FLIPAD, LDA", "RawPAD": "RawPAD, LDA", "DCTPAD": "DCTPAD, LDA"}  # share their features
+
+
+class Run:
+    """`run.json` beside an experiment's script: settings, and cells that are computed once and saved at once."""
+
+    def __init__(self, script: str, settings: dict[str, Any]) -> None:
+        self.path = Path(script).with_name("run.json")
+        self.content = json.loads(self.path.read_text()) if self.path.exists() else {"cells": {}}
+        device = f"CPU, {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+        self.content |= {"settings": settings, "device": device, "morelli": morelli.__version__}
+
+    def cell(self, key: str, make: Callable[[], Any]) -> Any:
+        if key not in self.content["cells"]:
+            start = time.perf_counter()
+            self.content["cells"][key] = make()
+            self.save()
+            print(f"{key}: {time.perf_counter() - start:.0f} s  {short(self.content['cells'][key])}", flush=True)
+        return self.content["cells"][key]
+
+    def save(self) -> None:
+        self.path.write_text(json.dumps(self.content, indent=1, ensure_ascii=False) + "\n")
+
+
+def short(cell: Any) -> str:
+    if not isinstance(cell, dict):
+        return ""
+    return " ".join(
+        f"{k}={100 * v['balanced']:.1f}" for k, v in cell.items() if isinstance(v, dict) and "balanced" in v
+    )
+
+
+def generators(name: str) -> dict[str, morelli.TorchGenerator]:
+    """Those of clothes that ship (one per family), of faces, or the five seeds of each family."""
+    if name == "clothing64":
+        return {f: loaded(f"clothing-{f}") for f in FAMILIES if f"clothing-{f}" in shipped_generators()}
+    folder = ROOT / "runs" / name
+    found = {path.stem: loaded(path) for path in sorted(folder.glob("*.generator"))}
+    if not found:
+        sys.exit(f"there are no generators in {folder}; first run python experiments/small_gans/run.py {name}")
+    return found
+
+
+def loaded(name: str | Path) -> morelli.TorchGenerator:
+    return morelli.TorchGenerator(morelli.load_generator(name), (100, 1, 1), announce=lambda line: None)
+
+
+def drawn(generator: morelli.TorchGenerator, n: int, seed: int, condition: str = "none") -> Tensor:
+    """Samples through eight bits and what happened to the files."""
+    return seen(to_eight_bits(generator.samples(n, seed), SPEC), seed, condition)
+
+
+def photographs(data: str, first: int, count: int, seed: int, condition: str = "none") -> Tensor:
+    """`count` of the data's images from the `first` in an order of their own for each seed."""
+    files = find(DATA / data)
+    order = torch.randperm(len(files), generator=torch.Generator().manual_seed(seed))[first : first + count]
+    return seen(to_eight_bits(read_all([files[i] for i in order], SPEC).samples, SPEC), seed, condition)
+
+
+def seen(pixels: Tensor, seed: int, condition: str) -> Tensor:
+    return from_eight_bits(parse(condition).apply(pixels, torch.Generator().manual_seed(seed)), SPEC)
+
+
+def turned(samples: Tensor) -> Tensor:
+    """A quarter each mirrored both ways, transposed and turned by half: the same content on another grid."""
+    parts = samples.tensor_split(4)
+    return torch.cat([parts[0].flip(3), parts[1].flip(2), parts[2].transpose(2, 3), parts[3].flip(2, 3)])
+
+
+def head_of(generator: morelli.TorchGenerator, *, whole: bool = False) -> morelli.Head:
+    head = generator.head(5_000, 0).measured()
+    return replace(head, generator=generator.program()) if whole else head
+
+
+def extractor_of(head: morelli.Head, method: str) -> Any:
+    name, _, settings, _ = METHODS[method]
+    return build_extractor(head, name, **settings)
+
+
+def recipe_of(spec: morelli.SampleSpec, method: str) -> Any:
+    name, detector, _, epochs = METHODS[method]
+    return build_recipe(spec, name, detector, epochs, bf16=epochs is not None)
+
+
+def fitted(method: str, extractor: Any, own: Features, other: Features, held: Features, seed: int) -> Attributor:
+    recipe = recipe_of(extractor.spec, method)
+    return fit_attributor(extractor, recipe, own, other, held, rate=RATE, seed=seed)
+
+
+def row(attributor: Attributor, own: Features, theirs: Features) -> dict[str, float]:
+    mine, others, limit = (*(attributor.detector.score(f.values) for f in (own, theirs)), attributor.threshold)
+    return {
+        "balanced": round(balanced_accuracy(mine <= limit, others <= limit), 5),
+        "auroc": round(auroc(mine, others), 5),
+        "false_rejection": round((mine > limit).double().mean().item(), 5),
+    }
+
+
+def leaks(own: Tensor, sources: dict[str, Tensor]) -> dict[str, dict[str, float]]:
+    """How well what should not matter tells own samples from a source: AUROC of the file's size and of mean colours.
+
+    All files are PNG without metadata, so that there are no JPEG tables to look at. Each is scored by a logistic
+    regression, five-fold cross-validated.
+    """
+    found = {}
+    for name, theirs in sources.items():
+        labels = [0] * len(own) + [1] * len(theirs)
+        both = torch.cat([own, theirs])
+        size = torch.tensor([[float(png_bytes(image))] for image in to_eight_bits(both, SPEC)])
+        colour = torch.cat([both.mean((2, 3)), both.std((2, 3))], 1)
+        found[name] = {kind: _separated(values, labels) for kind, values in (("size", size), ("colour", colour))}
+    return found
+
+
+def _separated(values: Tensor, labels: list[int]) -> float:
+    model = make_pipeline(StandardScaler(), LogisticRegression())
+    chances = torch.from_numpy(cross_val_predict(model, values.numpy(), labels, cv=5, method="predict_proba")[:, 1])
+    own = torch.tensor(labels) == 0
+    return round(auroc(chances[own], chances[~own]), 4)
+
+
+def png_bytes(image: Tensor) -> int:
+    file = BytesIO()
+    Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(file, "PNG")
+    return file.tell()
+
+
+def percent(values: list[float]) -> str:
+    """Mean ± spread (standard deviation) in percent; the mean alone where there is one value."""
+    found = 100 * torch.tensor(values, dtype=torch.float64)
+    return f"{found.mean():.1f}" + (f" ± {found.std(correction=0):.1f}" if len(found) > 1 else "")
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join([*lines, *("| " + " | ".join(cells) + " |" for cells in rows)])

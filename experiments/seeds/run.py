@@ -1,0 +1,62 @@
+"""Tables 2 and 11: five seeds of each architecture; is a model told from its siblings?
+
+Run: python experiments/seeds/run.py          (interrupted, it goes on where it stopped)
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import protocol as p
+
+SIZES = {"own": 1000, "other": 1000, "held_out": 500, "test": 200}
+# name → method of `protocol.METHODS`, and what it is trained against: photographs as in the paper, own images turned
+# and mirrored, or both
+ROWS = {
+    "SM-F": ("SM-F", "photographs"),
+    "RawPAD, LDA": ("RawPAD, LDA", "photographs"),
+    "DCTPAD, LDA": ("DCTPAD, LDA", "photographs"),
+    "closed form, LDA": ("closed form, LDA", "photographs"),
+    "closed form, LDA, turned": ("closed form, LDA", "turned"),
+    "closed form, LDA, both": ("closed form, LDA", "both"),
+}
+
+
+def judged(target: str, generators: dict) -> dict:
+    """All rows for one target, against the other seeds of its family."""
+    own = p.drawn(generators[target], SIZES["own"] + SIZES["held_out"] + SIZES["test"], 100)
+    parts = own.split([SIZES["own"], SIZES["held_out"], SIZES["test"]])
+    drawn = dict(zip(("own", "held", "test"), parts, strict=True))
+    drawn["photographs"] = p.photographs("clothing64", 0, SIZES["other"], 0)
+    drawn["turned"] = p.turned(p.drawn(generators[target], SIZES["other"], 200))
+    siblings = [n for n in generators if n != target and n.rsplit("-", 1)[0] == target.rsplit("-", 1)[0]]
+    drawn |= {name: p.drawn(generators[name], SIZES["test"], 300) for name in siblings}
+    head = p.head_of(generators[target])
+    found: dict = {"leaks": p.leaks(drawn["test"], {name: drawn[name] for name in siblings})}
+    cache: dict = {}
+    for name, (method, negatives) in ROWS.items():
+        extractor = p.extractor_of(head, method)
+        if method not in cache:
+            cache = {method: {part: extractor.extract(x) for part, x in drawn.items()}}
+        f = cache[method]
+        names = ("photographs", "turned") if negatives == "both" else (negatives,)
+        other = p.Features.concatenate([f[part] for part in names])
+        attributor = p.fitted(method, extractor, f["own"], other, f["held"], 0)
+        found[name] = {sibling: p.row(attributor, f["test"], f[sibling]) for sibling in siblings}
+        print("  ", target, name, p.short(found[name]), flush=True)
+    return found
+
+
+def main() -> None:
+    run = p.Run(__file__, {"sizes": SIZES, "rate": p.RATE, "rows": ROWS, "torch": torch.__version__})
+    generators = p.generators("seeds")
+    run.content["generators"] = {name: g.digest() for name, g in generators.items()}
+    for target in generators:
+        run.cell(target, lambda target=target: judged(target, generators))
+    run.save()
+
+
+if __name__ == "__main__":
+    main()
