@@ -6,7 +6,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -35,23 +35,60 @@ SPEC = morelli.SampleSpec((3, 64, 64))
 RATE = 0.005
 FAMILIES = ("dcgan", "wgan-gp", "lsgan", "ebgan")
 
-# name → method, detector, settings of the extractor, epochs of Deep SAD (the paper trains 50)
-METHODS: dict[str, tuple[str, str | None, dict[str, Any], int | None]] = {
-    "SM-F": ("sm-f", None, {}, None),
-    "SM-Inv₂": ("sm-inv", None, {"search": {"restarts": 3, "steps": 80}}, None),
-    "SM-Inv_inc": ("sm-inv-perceptual", None, {"search": {"restarts": 3, "steps": 80}}, None),
-    "RawPAD": ("rawpad", None, {}, 15),
-    "DCTPAD": ("dctpad", None, {}, 15),
-    "FLIPAD": ("flipad", None, {}, 10),
-    "RawPAD, LDA": ("rawpad", "lda", {}, None),
-    "DCTPAD, LDA": ("dctpad", "lda", {}, None),
-    "FLIPAD, LDA": ("flipad", "lda", {}, None),
-    "closed form, LDA": ("flipad", "lda", {"inversion": "closed-form"}, None),
-    "ridge, LDA": ("flipad", "lda", {"inversion": "ridge"}, None),
-    "weighted, LDA": ("flipad", "lda", {"inversion": "weighted"}, None),
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table: how features are made, and how a detector is fitted to them.
+
+    Attributes:
+        method, detector, settings: of `morelli.train`.
+        epochs: of Deep SAD, where that is the detector; the paper trains 50.
+        against: what it is trained against: photographs as in the paper, and own images turned and mirrored.
+    """
+
+    method: str
+    detector: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    epochs: int | None = None
+    against: tuple[str, ...] = ("photographs",)
+
+    @property
+    def features(self) -> str:
+        """Rows that say the same here share their features."""
+        return f"{self.method} {self.settings}"
+
+    def extractor(self, head: morelli.Head) -> Any:
+        return build_extractor(head, self.method, **self.settings)
+
+    def recipe(self) -> Any:
+        return build_recipe(SPEC, self.method, self.detector, self.epochs, bf16=self.epochs is not None)
+
+    def fit(self, extractor: Any, parts: dict[str, Features], seed: int) -> Attributor:
+        """Of the parts "own", "held" and those in `against`."""
+        other = Features.concatenate([parts[name] for name in self.against])
+        return fit_attributor(extractor, self.recipe(), parts["own"], other, parts["held"], rate=RATE, seed=seed)
+
+
+CLOSED, RIDGE = {"inversion": "closed-form"}, {"inversion": "ridge"}
+SEARCH = {"search": {"restarts": 3, "steps": 80}}  # the paper: 10 restarts of 1,000 steps
+ROWS = {
+    "SM-F": Row("sm-f"),
+    "SM-Inv₂": Row("sm-inv", settings=SEARCH),
+    "SM-Inv_inc": Row("sm-inv-perceptual", settings=SEARCH),
+    "RawPAD": Row("rawpad", epochs=15),
+    "DCTPAD": Row("dctpad", epochs=15),
+    "FLIPAD": Row("flipad", epochs=10),
+    "RawPAD, LDA": Row("rawpad", "lda"),
+    "DCTPAD, LDA": Row("dctpad", "lda"),
+    "FLIPAD, LDA": Row("flipad", "lda"),
+    "closed form, LDA": Row("flipad", "lda", CLOSED),
+    "closed form, LDA, turned": Row("flipad", "lda", CLOSED, against=("turned",)),
+    "closed form, LDA, both": Row("flipad", "lda", CLOSED, against=("photographs", "turned")),
+    "ridge, LDA": Row("flipad", "lda", RIDGE),
+    "ridge, LDA, turned": Row("flipad", "lda", RIDGE, against=("turned",)),
+    "ridge, LDA, both": Row("flipad", "lda", RIDGE, against=("photographs", "turned")),
 }
 SEARCHES = ("SM-Inv₂", "SM-Inv_inc")  # seconds an image: fewer samples
-ONE_FEATURE = {"FLIPAD": "FLIPAD, LDA", "RawPAD": "RawPAD, LDA", "DCTPAD": "DCTPAD, LDA"}  # share their features
 
 
 class Run:
@@ -61,7 +98,12 @@ class Run:
         self.path = Path(script).with_name("run.json")
         self.content = json.loads(self.path.read_text()) if self.path.exists() else {"cells": {}}
         device = f"CPU, {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-        self.content |= {"settings": settings, "device": device, "morelli": morelli.__version__}
+        rows = {name: asdict(row) for name, row in ROWS.items()}
+        self.content |= {
+            "settings": settings | {"rate": RATE, "rows": rows},
+            "device": device,
+            "morelli": morelli.__version__,
+        }
 
     def cell(self, key: str, make: Callable[[], Any]) -> Any:
         if key not in self.content["cells"]:
@@ -125,22 +167,7 @@ def head_of(generator: morelli.TorchGenerator, *, whole: bool = False) -> morell
     return replace(head, generator=generator.program()) if whole else head
 
 
-def extractor_of(head: morelli.Head, method: str) -> Any:
-    name, _, settings, _ = METHODS[method]
-    return build_extractor(head, name, **settings)
-
-
-def recipe_of(spec: morelli.SampleSpec, method: str) -> Any:
-    name, detector, _, epochs = METHODS[method]
-    return build_recipe(spec, name, detector, epochs, bf16=epochs is not None)
-
-
-def fitted(method: str, extractor: Any, own: Features, other: Features, held: Features, seed: int) -> Attributor:
-    recipe = recipe_of(extractor.spec, method)
-    return fit_attributor(extractor, recipe, own, other, held, rate=RATE, seed=seed)
-
-
-def row(attributor: Attributor, own: Features, theirs: Features) -> dict[str, float]:
+def score(attributor: Attributor, own: Features, theirs: Features) -> dict[str, float]:
     mine, others, limit = (*(attributor.detector.score(f.values) for f in (own, theirs)), attributor.threshold)
     return {
         "balanced": round(balanced_accuracy(mine <= limit, others <= limit), 5),

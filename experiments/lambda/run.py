@@ -15,6 +15,7 @@ from morelli.numerics.solvers.pdhg import Pdhg
 
 PAPER = (1e-4, 5e-4, 1e-3, 1e-1)  # the paper's λ, printed for the form without ½, is what we call the weight
 SIZES = {"own": 500, "other": 500, "held_out": 300, "test": 100}
+ROW = p.ROWS["FLIPAD, LDA"]
 TARGETS = {"20 steps": ("dcgan", "wgan-gp", "lsgan", "ebgan"), "gap 5 %": ("dcgan",)}
 
 
@@ -22,16 +23,16 @@ def judged(target: str, solver: str, weight: float, generators: dict) -> dict:
     own = p.drawn(generators[target], SIZES["own"] + SIZES["held_out"] + SIZES["test"], 100)
     parts = own.split([SIZES["own"], SIZES["held_out"], SIZES["test"]])
     drawn = dict(zip(("own", "held", "test"), parts, strict=True))
-    drawn["other"] = p.photographs("clothing64", 0, SIZES["other"], 0)
+    drawn["photographs"] = p.photographs("clothing64", 0, SIZES["other"], 0)
     sources = [name for name in generators if name != target]
     drawn |= {name: p.drawn(generators[name], SIZES["test"], 300) for name in sources}
-    drawn["photographs"] = p.photographs("clothing64", SIZES["other"], SIZES["test"], 0)
-    extractor = replace(p.extractor_of(p.head_of(generators[target]), "FLIPAD, LDA"), weight=weight)
+    drawn["new photographs"] = p.photographs("clothing64", SIZES["other"], SIZES["test"], 0)
+    extractor = replace(ROW.extractor(p.head_of(generators[target])), weight=weight)
     if solver != "20 steps":
         extractor = replace(INVERSIONS["lasso"](extractor), solver=Pdhg(tolerance=0.05, max_steps=300))
     f = {name: extractor.extract(x) for name, x in drawn.items()}
-    attributor = p.fitted("FLIPAD, LDA", extractor, f["own"], f["other"], f["held"], 0)
-    found: dict = {source: p.row(attributor, f["test"], f[source]) for source in (*sources, "photographs")}
+    attributor = ROW.fit(extractor, f, 0)
+    found: dict = {source: p.score(attributor, f["test"], f[source]) for source in (*sources, "new photographs")}
     found["gap"] = round(f["test"].notes["gap"].median().item(), 4)
     found["moved"] = round(
         (f["test"].values.abs() > 1e-6).double().mean().item(), 4
@@ -40,7 +41,7 @@ def judged(target: str, solver: str, weight: float, generators: dict) -> dict:
 
 
 def main() -> None:
-    run = p.Run(__file__, {"weights": PAPER, "sizes": SIZES, "rate": p.RATE})
+    run = p.Run(__file__, {"weights": PAPER, "sizes": SIZES})
     generators = p.generators("clothing64")
     run.content["generators"] = {name: g.digest() for name, g in generators.items()}
     for solver, targets in TARGETS.items():

@@ -17,8 +17,8 @@ from morelli.detectors.folds import FoldsRecipe
 COUNTS = (200, 500, 1000)  # own samples in all, for training and threshold together
 SEEDS = (0, 1, 2)  # of which samples
 TEST, FRESH = 200, 1000  # test samples a source; own ones that show the true rate of false rejection
-METHOD = "closed form, LDA"
-ROWS = {"held out, photographs": (None, False), "folds, photographs": (5, False), "folds, both": (5, True)}
+ROW = p.ROWS["closed form, LDA"]
+WAYS = {"held out, photographs": (None, False), "folds, photographs": (5, False), "folds, both": (5, True)}
 
 
 def part(features: p.Features, index: torch.Tensor) -> p.Features:
@@ -27,7 +27,7 @@ def part(features: p.Features, index: torch.Tensor) -> p.Features:
 
 
 def judged(target: str, generators: dict) -> dict:
-    extractor = p.extractor_of(p.head_of(generators[target]), METHOD)
+    extractor = ROW.extractor(p.head_of(generators[target]))
     sources = [name for name in generators if name != target]
     drawn = {name: p.drawn(generators[name], TEST, 300) for name in sources}
     drawn["photographs"] = p.photographs("clothing64", 1000, TEST, 0)
@@ -38,7 +38,7 @@ def judged(target: str, generators: dict) -> dict:
     fresh = extractor.extract(p.drawn(generators[target], FRESH, 101))
     found: dict = {}
     for n in COUNTS:
-        for name, (folds, both) in ROWS.items():
+        for name, (folds, both) in WAYS.items():
             held = max(199, n // 4)
             if folds is None and n - held < 50:
                 continue
@@ -48,20 +48,20 @@ def judged(target: str, generators: dict) -> dict:
                 other = part(negative_f, torch.arange(min(n, 1000)))
                 if both:
                     other = p.Features.concatenate([other, part(turned_f, mine)])
-                recipe = p.recipe_of(extractor.spec, METHOD)
+                recipe = ROW.recipe()
                 recipe = recipe if folds is None else FoldsRecipe(recipe, folds)
                 trained, kept = (mine[held:], part(own_f, mine[:held])) if folds is None else (mine, None)
                 attributor = fit_attributor(
                     extractor, recipe, part(own_f, trained), other, kept, rate=p.RATE, seed=seed
                 )
-                rows.append({source: p.row(attributor, fresh, f[source]) for source in f})
+                rows.append({source: p.score(attributor, fresh, f[source]) for source in f})
             found[f"{n}, {name}"] = rows
             print("  ", target, n, name, p.short(rows[0]), flush=True)
     return found
 
 
 def main() -> None:
-    run = p.Run(__file__, {"counts": COUNTS, "seeds": SEEDS, "test": TEST, "rate": p.RATE, "method": METHOD})
+    run = p.Run(__file__, {"counts": COUNTS, "seeds": SEEDS, "test": TEST})
     generators = p.generators("clothing64")
     run.content["generators"] = {name: g.digest() for name, g in generators.items()}
     for target in generators:

@@ -11,11 +11,7 @@ import protocol as p
 
 SIZES = {"own": 2000, "other": 2000, "held_out": 500, "test": 200}
 CONDITIONS = ("none", "blur:3", "crop:60", "crop:55", "noise:0.05", "noise:0.1", "jpeg:90", "jpeg:80")
-ROWS = {  # name → method of `protocol.METHODS`, and what it is trained against
-    "RawPAD, LDA": ("RawPAD, LDA", ("photographs",)),
-    "ridge, LDA": ("ridge, LDA", ("photographs",)),
-    "ridge, LDA, turned": ("ridge, LDA", ("turned",)),
-}
+ROWS = ("RawPAD, LDA", "ridge, LDA", "ridge, LDA, turned", "ridge, LDA, both")
 
 
 def judged(target: str, condition: str, generators: dict) -> dict:
@@ -29,19 +25,20 @@ def judged(target: str, condition: str, generators: dict) -> dict:
     drawn |= {name: p.drawn(generators[name], SIZES["test"], 300, condition) for name in sources}
     drawn["new photographs"] = p.photographs("clothing64", SIZES["other"], SIZES["test"], 0, condition)
     head, found, cache = p.head_of(generators[target]), {}, {}
-    for name, (method, negatives) in ROWS.items():
-        extractor = p.extractor_of(head, method)
-        if method not in cache:
-            cache = {method: {part: extractor.extract(x) for part, x in drawn.items()}}
-        f = cache[method]
-        attributor = p.fitted(method, extractor, f["own"], f[negatives[0]], f["held"], 0)
-        found[name] = {source: p.row(attributor, f["test"], f[source]) for source in (*sources, "new photographs")}
+    for name in ROWS:
+        row = p.ROWS[name]
+        extractor = row.extractor(head)
+        if row.features not in cache:
+            cache = {row.features: {part: extractor.extract(x) for part, x in drawn.items()}}
+        f = cache[row.features]
+        attributor = row.fit(extractor, f, 0)
+        found[name] = {source: p.score(attributor, f["test"], f[source]) for source in (*sources, "new photographs")}
         print("  ", target, condition, name, p.short(found[name]), flush=True)
     return found
 
 
 def main() -> None:
-    run = p.Run(__file__, {"sizes": SIZES, "rate": p.RATE, "rows": ROWS})
+    run = p.Run(__file__, {"sizes": SIZES})
     generators = p.generators("clothing64")
     run.content["generators"] = {name: g.digest() for name, g in generators.items()}
     for condition in CONDITIONS:

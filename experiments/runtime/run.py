@@ -31,7 +31,7 @@ def _once(make: Callable[[], object]) -> float:
 
 def extraction(method: str, head: p.morelli.Head, samples: p.Tensor) -> float:
     """Seconds per 1,000 samples."""
-    extractor = p.extractor_of(head, method)
+    extractor = p.ROWS[method].extractor(head)
     if method not in p.SEARCHES:
         return seconds(lambda: extractor.extract(samples)) * 1000 / len(samples)
     timed = replace(extractor, restarts=10, steps=STEPS, halving=False)
@@ -41,7 +41,7 @@ def extraction(method: str, head: p.morelli.Head, samples: p.Tensor) -> float:
 
 def fitting(method: str, head: p.morelli.Head, own: p.Tensor, other: p.Tensor) -> float:
     """Seconds to fit the detector to 1,000 own and 1,000 other samples at the paper's number of epochs."""
-    extractor, recipe = p.extractor_of(head, method), p.recipe_of(p.SPEC, method)
+    extractor, recipe = p.ROWS[method].extractor(head), p.ROWS[method].recipe()
     if method in p.SEARCHES:
         return 0.0
     f = [extractor.extract(samples).values for samples in (own, other)]
@@ -55,7 +55,7 @@ def main() -> None:
     generator = p.generators("clothing64")[TARGET]
     head = p.head_of(generator, whole=True)
     own, other = p.drawn(generator, COUNT, 100), p.photographs("clothing64", 0, FIT, 0)
-    for method in p.METHODS:
+    for method in (name for name, row in p.ROWS.items() if row.against == ("photographs",)):
         run.cell(
             method,
             lambda method=method: {

@@ -6,22 +6,18 @@ Run: python experiments/seeds/run.py          (interrupted, it goes on where it 
 import sys
 from pathlib import Path
 
-import torch
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import protocol as p
 
 SIZES = {"own": 1000, "other": 1000, "held_out": 500, "test": 200}
-# name → method of `protocol.METHODS`, and what it is trained against: photographs as in the paper, own images turned
-# and mirrored, or both
-ROWS = {
-    "SM-F": ("SM-F", "photographs"),
-    "RawPAD, LDA": ("RawPAD, LDA", "photographs"),
-    "DCTPAD, LDA": ("DCTPAD, LDA", "photographs"),
-    "closed form, LDA": ("closed form, LDA", "photographs"),
-    "closed form, LDA, turned": ("closed form, LDA", "turned"),
-    "closed form, LDA, both": ("closed form, LDA", "both"),
-}
+ROWS = (
+    "SM-F",
+    "RawPAD, LDA",
+    "DCTPAD, LDA",
+    "closed form, LDA",
+    "closed form, LDA, turned",
+    "closed form, LDA, both",
+)
 
 
 def judged(target: str, generators: dict) -> dict:
@@ -36,21 +32,20 @@ def judged(target: str, generators: dict) -> dict:
     head = p.head_of(generators[target])
     found: dict = {"leaks": p.leaks(drawn["test"], {name: drawn[name] for name in siblings})}
     cache: dict = {}
-    for name, (method, negatives) in ROWS.items():
-        extractor = p.extractor_of(head, method)
-        if method not in cache:
-            cache = {method: {part: extractor.extract(x) for part, x in drawn.items()}}
-        f = cache[method]
-        names = ("photographs", "turned") if negatives == "both" else (negatives,)
-        other = p.Features.concatenate([f[part] for part in names])
-        attributor = p.fitted(method, extractor, f["own"], other, f["held"], 0)
-        found[name] = {sibling: p.row(attributor, f["test"], f[sibling]) for sibling in siblings}
+    for name in ROWS:
+        row = p.ROWS[name]
+        extractor = row.extractor(head)
+        if row.features not in cache:
+            cache = {row.features: {part: extractor.extract(x) for part, x in drawn.items()}}
+        f = cache[row.features]
+        attributor = row.fit(extractor, f, 0)
+        found[name] = {sibling: p.score(attributor, f["test"], f[sibling]) for sibling in siblings}
         print("  ", target, name, p.short(found[name]), flush=True)
     return found
 
 
 def main() -> None:
-    run = p.Run(__file__, {"sizes": SIZES, "rate": p.RATE, "rows": ROWS, "torch": torch.__version__})
+    run = p.Run(__file__, {"sizes": SIZES})
     generators = p.generators("seeds")
     run.content["generators"] = {name: g.digest() for name, g in generators.items()}
     for target in generators:
