@@ -23,6 +23,7 @@ import morelli
 from morelli.app.methods import build_extractor, build_recipe
 from morelli.attribution.attributor import Attributor, fit_attributor
 from morelli.features.protocol import Features
+from morelli.numerics.calibration import p_values
 from morelli.numerics.metrics import auroc, balanced_accuracy
 from morelli.numerics.perturbations import parse
 from morelli.storage.generators import shipped_generators
@@ -173,6 +174,20 @@ def score(attributor: Attributor, own: Features, theirs: Features) -> dict[str, 
         "balanced": round(balanced_accuracy(mine <= limit, others <= limit), 5),
         "auroc": round(auroc(mine, others), 5),
         "false_rejection": round((mine > limit).double().mean().item(), 5),
+    }
+
+
+def either(attributors: list[Attributor], own: list[Features], theirs: list[Features]) -> dict[str, float]:
+    """An ensemble: rejected where any of k attributors rejects at a k-th of the rate, which keeps the rate."""
+    chances = [
+        torch.stack([p_values(a.held_out, a.detector.score(f.values)) for a, f in zip(attributors, parts, strict=True)])
+        for parts in (own, theirs)
+    ]
+    mine, others = (len(attributors) * found.amin(0) for found in chances)
+    return {
+        "balanced": round(balanced_accuracy(mine > RATE, others > RATE), 5),
+        "auroc": round(auroc(-mine, -others), 5),
+        "false_rejection": round((mine <= RATE).double().mean().item(), 5),
     }
 
 

@@ -18,6 +18,7 @@ ROWS = (
     "closed form, LDA, turned",
     "closed form, LDA, both",
 )
+ENSEMBLE = ("SM-F", "closed form, LDA, both")
 
 
 def judged(target: str, generators: dict) -> dict:
@@ -32,6 +33,7 @@ def judged(target: str, generators: dict) -> dict:
     head = p.head_of(generators[target])
     found: dict = {"leaks": p.leaks(drawn["test"], {name: drawn[name] for name in siblings})}
     cache: dict = {}
+    fitted = {}
     for name in ROWS:
         row = p.ROWS[name]
         extractor = row.extractor(head)
@@ -39,8 +41,14 @@ def judged(target: str, generators: dict) -> dict:
             cache = {row.features: {part: extractor.extract(x) for part, x in drawn.items()}}
         f = cache[row.features]
         attributor = row.fit(extractor, f, 0)
+        if name in ENSEMBLE:
+            fitted[name] = attributor, f
         found[name] = {sibling: p.score(attributor, f["test"], f[sibling]) for sibling in siblings}
         print("  ", target, name, p.short(found[name]), flush=True)
+    attributors = [attributor for attributor, _ in fitted.values()]
+    tests = {part: [f[part] for _, f in fitted.values()] for part in ("test", *siblings)}
+    found["ensemble"] = {s: p.either(attributors, tests["test"], tests[s]) for s in siblings}
+    print("  ", target, "ensemble", p.short(found["ensemble"]), flush=True)
     return found
 
 

@@ -67,16 +67,16 @@ class FullInversion:
     ) -> Features:
         """[n, *spec.shape] → [n, 1], the distance. Raises MismatchError for another shape."""
         self.spec.check(samples)
-        search = _Search(self, samples.device)
-        count = max(1, AT_ONCE // self.restarts)
-        distances = []
-        for images in self._scaled(samples).split(count):
-            spare = samples.new_zeros(count - len(images), *self.spec.shape)
-            filled = torch.cat([images, spare])
-            distances.append(search.distance(filled)[: len(images)])
-            if progress and len(images):
-                progress(len(images))
-        values = torch.cat(distances)[:, None]
+        values = samples.new_zeros(len(samples), 1)
+        if len(samples):
+            search = _Search(self, samples.device)
+            count = max(1, AT_ONCE // self.restarts)
+            for start in range(0, len(samples), count):
+                images = self._scaled(samples[start : start + count])
+                filled = torch.cat([images, images.new_zeros(count - len(images), *self.spec.shape)])
+                values[start : start + count, 0] = search.distance(filled)[: len(images)]
+                if progress:
+                    progress(len(images))
         return Features(values, {"saturated": torch.zeros(len(values))}, ("",) * len(values))
 
     def _scaled(self, samples: Tensor) -> Tensor:
