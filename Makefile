@@ -1,5 +1,5 @@
 # make demo   set up and run the main job        make test   set up and pass the tests
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench experiments clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -20,6 +20,12 @@ check: $(READY)
 
 bench: $(READY)
 	$(RUN) benchmarks/inversion.py --quick
+
+# The paper's tables, each resumable; generators that are missing are trained first (hours on a CPU, then cached in runs/).
+experiments: $(READY)
+	$(RUN) experiments/small_gans/run.py seeds celeba64
+	for name in gans seeds perturbations little-data lambda activations runtime; do $(RUN) experiments/$$name/run.py || exit 1; done
+	$(RUN) experiments/tables.py
 
 clean:
 	rm -rf $(VENV) demo

@@ -71,7 +71,7 @@ class Row:
 
 
 CLOSED, RIDGE = {"inversion": "closed-form"}, {"inversion": "ridge"}
-SEARCH = {"search": {"restarts": 3, "steps": 80}}  # the paper: 10 restarts of 1,000 steps
+SEARCH = {"search": {"restarts": 3, "steps": 40, "start": "nearest"}}  # the paper: 10 restarts of 1,000 steps
 ROWS = {
     "SM-F": Row("sm-f"),
     "SM-Inv₂": Row("sm-inv", settings=SEARCH),

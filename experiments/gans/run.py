@@ -15,7 +15,7 @@ ENSEMBLE = ("SM-F", "closed form, LDA, both")
 CHEAP = ("SM-F", "closed form, LDA", "closed form, LDA, turned", "closed form, LDA, both", "ensemble")
 SEEDS = dict.fromkeys(CHEAP, (0, 1, 2))  # of all others the first; of data, split and detector
 PASSES = {  # one after the other, the dear ones last
-    "clothing64": [(*CHEAP, "FLIPAD, LDA", "RawPAD", "DCTPAD", "SM-Inv₂", "SM-Inv_inc"), ("FLIPAD",)],
+    "clothing64": [(*CHEAP, "FLIPAD, LDA", "RawPAD", "DCTPAD"), ("SM-Inv₂",), ("FLIPAD",), ("SM-Inv_inc",)],
     "celeba64": [(*CHEAP, "FLIPAD, LDA", "RawPAD", "DCTPAD")],
 }
 

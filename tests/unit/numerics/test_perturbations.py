@@ -193,3 +193,11 @@ def test_gamma_is_its_formula(exponent: float) -> None:
     shades = torch.arange(256).to(torch.uint8).reshape(1, 1, 16, 16)
     expected = [round(255 * math.pow(v / 255, exponent)) for v in range(256)]
     assert applied(Gamma(exponent), shades).flatten().tolist() == expected
+
+
+def test_none_leaves_eight_bit_images_as_they_are() -> None:
+    images = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
+    assert torch.equal(parse("none").apply(images, torch.Generator()), images)
+    assert parse("none").settings() == {"type": "none"}
+    with pytest.raises(MismatchError, match="expected uint8"):
+        parse("none").apply(images.float(), torch.Generator())
