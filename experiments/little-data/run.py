@@ -17,8 +17,13 @@ from morelli.detectors.folds import FoldsRecipe
 COUNTS = (200, 500, 1000)  # own samples in all, for training and threshold together
 SEEDS = (0, 1, 2)  # of which samples
 TEST, FRESH = 200, 1000  # test samples a source; own ones that show the true rate of false rejection
-ROW = p.ROWS["closed form, LDA"]
-WAYS = {"held out, photographs": (None, False), "folds, photographs": (5, False), "folds, both": (5, True)}
+WAYS = {  # row of `protocol.ROWS`, folds, own samples turned as negatives too
+    "SM-F, held out": ("SM-F", None, False),
+    "SM-F, folds": ("SM-F", 5, False),
+    "closed form, held out": ("closed form, LDA", None, False),
+    "closed form, folds": ("closed form, LDA", 5, False),
+    "closed form, folds, turned": ("closed form, LDA", 5, True),
+}
 
 
 def part(features: p.Features, index: torch.Tensor) -> p.Features:
@@ -27,36 +32,39 @@ def part(features: p.Features, index: torch.Tensor) -> p.Features:
 
 
 def judged(target: str, generators: dict) -> dict:
-    extractor = ROW.extractor(p.head_of(generators[target]))
     sources = [name for name in generators if name != target]
     drawn = {name: p.drawn(generators[name], TEST, 300) for name in sources}
     drawn["photographs"] = p.photographs("clothing64", 1000, TEST, 0)
-    f = {name: extractor.extract(x) for name, x in drawn.items()}
-    own = p.drawn(generators[target], 2 * max(COUNTS), 100)
-    own_f, turned_f = extractor.extract(own), extractor.extract(p.turned(own))
-    negative_f = extractor.extract(p.photographs("clothing64", 0, 1000, 0))
-    fresh = extractor.extract(p.drawn(generators[target], FRESH, 101))
-    found: dict = {}
-    for n in COUNTS:
-        for name, (folds, both) in WAYS.items():
+    drawn["own"] = p.drawn(generators[target], 2 * max(COUNTS), 100)
+    drawn["turned"] = p.turned(drawn["own"])
+    drawn["negatives"] = p.photographs("clothing64", 0, max(COUNTS), 0)
+    drawn["fresh"] = p.drawn(generators[target], FRESH, 101)
+    head, found, features = p.head_of(generators[target]), {}, ("", {})
+    for way, (name, folds, with_turned) in WAYS.items():
+        row = p.ROWS[name]
+        extractor = row.extractor(head)
+        if features[0] != name:
+            features = name, {part: extractor.extract(x) for part, x in drawn.items()}
+        f = features[1]
+        for n in COUNTS:
             held = max(199, n // 4)
             if folds is None and n - held < 50:
                 continue
             rows = []
             for seed in SEEDS:
-                mine = torch.randperm(len(own), generator=torch.Generator().manual_seed(seed))[:n]
-                other = part(negative_f, torch.arange(min(n, 1000)))
-                if both:
-                    other = p.Features.concatenate([other, part(turned_f, mine)])
-                recipe = ROW.recipe()
-                recipe = recipe if folds is None else FoldsRecipe(recipe, folds)
-                trained, kept = (mine[held:], part(own_f, mine[:held])) if folds is None else (mine, None)
-                attributor = fit_attributor(
-                    extractor, recipe, part(own_f, trained), other, kept, rate=p.RATE, seed=seed
+                mine = torch.randperm(len(drawn["own"]), generator=torch.Generator().manual_seed(seed))[:n]
+                other = part(f["negatives"], torch.arange(n))
+                if with_turned:
+                    other = p.Features.concatenate([other, part(f["turned"], mine)])
+                recipe = row.recipe() if folds is None else FoldsRecipe(row.recipe(), folds)
+                trained, kept = (mine, None) if folds else (mine[held:], part(f["own"], mine[:held]))
+                own = part(f["own"], trained)
+                attributor = fit_attributor(extractor, recipe, own, other, kept, rate=p.RATE, seed=seed)
+                rows.append(
+                    {source: p.score(attributor, f["fresh"], f[source]) for source in (*sources, "photographs")}
                 )
-                rows.append({source: p.score(attributor, fresh, f[source]) for source in f})
-            found[f"{n}, {name}"] = rows
-            print("  ", target, n, name, p.short(rows[0]), flush=True)
+            found[f"{n}, {way}"] = rows
+            print("  ", target, n, way, p.short(rows[0]), flush=True)
     return found
 
 

@@ -11,7 +11,7 @@ import protocol as p
 
 SIZES = {"own": 2000, "other": 2000, "held_out": 500, "test": 200}
 CONDITIONS = ("none", "blur:3", "crop:60", "crop:55", "noise:0.05", "noise:0.1", "jpeg:90", "jpeg:80")
-ROWS = ("RawPAD, LDA", "ridge, LDA", "ridge, LDA, turned", "ridge, LDA, both")
+ROWS = ("SM-F", "RawPAD, LDA", "ridge, LDA", "ridge, LDA, turned", "ridge, LDA, both")
 
 
 def judged(target: str, condition: str, generators: dict) -> dict:
