@@ -26,21 +26,15 @@ RUNS = {
     "ebgan": {"family": "ebgan", "seed": 0, "steps": 2500, "batch": 64, "critic_width": 32},
     "wgan-gp": {"family": "wgan-gp", "seed": 0, "steps": 2000, "batch": 16, "critic_width": 32},
 }
+YOUNG = (("dcgan", 32, 800, 32), ("ebgan", 32, 800, 32), ("lsgan", 32, 800, 128), ("wgan-gp", 16, 400, 32))
 CELEBA = {  # for experiments only; younger than those of clothes
-    "dcgan": {"family": "dcgan", "seed": 0, "steps": 1500, "batch": 64, "critic_width": 32},
-    "lsgan": {"family": "lsgan", "seed": 0, "steps": 1500, "batch": 32, "critic_width": 128},
-    "ebgan": {"family": "ebgan", "seed": 0, "steps": 1500, "batch": 32, "critic_width": 32},
-    "wgan-gp": {"family": "wgan-gp", "seed": 0, "steps": 800, "batch": 16, "critic_width": 32},
+    family: {"family": family, "seed": 0, "batch": batch, "steps": steps, "critic_width": critic}
+    for family, batch, steps, critic in YOUNG
 }
 SEEDS = {  # all five of a family alike, younger still
     f"{family}-{seed}": {"family": family, "seed": seed, "batch": batch, "steps": steps, "critic_width": critic}
     for seed in range(5)
-    for family, batch, steps, critic in (
-        ("dcgan", 32, 800, 32),
-        ("ebgan", 32, 800, 32),
-        ("lsgan", 32, 800, 128),
-        ("wgan-gp", 16, 400, 32),
-    )
+    for family, batch, steps, critic in YOUNG
 }
 SETS = {"clothing64": ("clothing64", RUNS), "celeba64": ("celeba64", CELEBA), "seeds": ("clothing64", SEEDS)}
 SHARED = {"width": 32, "bf16": True}
