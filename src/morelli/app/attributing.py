@@ -12,6 +12,7 @@ from morelli.app.bundles import load_attributor
 from morelli.app.sources import Stage, silent
 from morelli.attribution.attributor import Attributor
 from morelli.attribution.report import JudgedFile, Outcome, RefusedFile, Report, Verdict
+from morelli.detectors.folds import Folds
 from morelli.errors import MismatchError, UnreadableSample, UnsuitableSolver
 from morelli.features.inversion import Inversion
 from morelli.features.protocol import SampleSpec
@@ -97,10 +98,22 @@ def _open(attributor: str | Path | Attributor) -> tuple[Attributor, dict[str, An
         "rate": attributor.rate,
         "threshold": attributor.threshold,
         "held_out": len(attributor.held_out),
+        "promise": _promise(attributor),
         "method": attributor.card.get("method"),
         "warnings": list(attributor.card.get("warnings", [])),
     }
     return attributor, about
+
+
+def _promise(attributor: Attributor) -> str:
+    n, rate = len(attributor.held_out), attributor.rate
+    if not isinstance(attributor.detector, Folds):
+        return f"Own samples are rejected in at most {rate:.2%} of cases ({n} held-out samples)."
+    folds = len(attributor.detector.detectors)
+    proved = 2 * rate + 2 * (1 - rate) * (folds - 1) / (n + folds)
+    return (
+        f"Own samples are rejected in about {rate:.2%} of cases, at most {proved:.2%} ({n} samples in {folds} folds)."
+    )
 
 
 def _report(about: dict[str, Any], results: list[Result], certificates: tuple[dict[str, Any], ...]) -> Report:

@@ -10,6 +10,7 @@ from torch import nn
 
 from morelli.attribution.kinds import INVERSIONS, METHODS, RECIPES, certified
 from morelli.detectors.deep_sad import DeepSadRecipe
+from morelli.detectors.distance import DistanceRecipe
 from morelli.detectors.protocol import DetectorRecipe
 from morelli.errors import MorelliError, OutOfRange
 from morelli.features.full_inversion import FullInversion
@@ -82,6 +83,8 @@ def build_recipe(
             drops = tuple(round(drop * epochs / recipe.epochs) for drop in recipe.drops)
             recipe = replace(recipe, epochs=epochs, drops=drops)
         return replace(recipe, bf16=bf16)
+    if isinstance(recipe, DistanceRecipe) and METHODS[method].recipe(spec) != recipe:
+        raise MorelliError(f"detector 'distance' reads a distance from the model, and method '{method}' gives none.")
     if epochs is not None:
-        raise MorelliError(f"a number of epochs was given, but detector '{detector}' has none. Leave it out.")
+        raise MorelliError(f"epochs were given, but detector '{recipe.settings()['type']}' has none. Leave them out.")
     return recipe

@@ -97,6 +97,8 @@ def train(
     if perturb and isinstance(extractor, Inversion) and isinstance(extractor.observation, Jpeg):
         raise MorelliError("inversion 'jpeg-cell' reads the tables of JPEG files, which perturbed samples do not have.")
     recipe = build_recipe(extractor.spec, method, detector, epochs, bf16)
+    if not 1e-6 <= rate < 1:
+        raise OutOfRange(f"the false-rejection rate is {rate}; it must lie between 0 and 1, for example 0.005.")
     if isinstance(extractor, Inversion):
         extractor.prepare(device)
     mine = gather(own, extractor.spec, "reading own samples", stage)
@@ -119,7 +121,8 @@ def train(
     own_features = features(mine, order[kept:], "features of own samples")
     held_features = features(mine, order[:kept], "features of held-out samples")
     calibrating = own_features if folds is not None else held_features
-    every = None if theirs is None else torch.arange(len(theirs.values))
+    unused = theirs is None or isinstance(recipe, DistanceRecipe)  # which learns nothing from them
+    every = None if theirs is None or unused else torch.arange(len(theirs.values))
     other_features = features(theirs, every, "features of other samples") if theirs and every is not None else None
     card: dict[str, Any] = {
         "method": method,

@@ -29,8 +29,7 @@ def verdicts(report: Mapping[str, Any]) -> str:
     about = report["attributor"]
     lines += [
         "",
-        f"{counts or 'nothing judged'}. Own samples are rejected in at most {about['rate']:.2%} of cases "
-        f"({about['held_out']} held-out samples).",
+        f"{counts or 'nothing judged'}. {about['promise']}",
         report["limits"],
     ]
     return "\n".join(lines)

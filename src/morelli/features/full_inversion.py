@@ -67,17 +67,23 @@ class FullInversion:
     ) -> Features:
         """[n, *spec.shape] → [n, 1], the distance. Raises MismatchError for another shape."""
         self.spec.check(samples)
-        values = samples.new_zeros(len(samples), 1)
-        if len(samples):
-            search = _Search(self, samples.device)
-            count = max(1, AT_ONCE // self.restarts)
-            for start in range(0, len(samples), count):
-                images = self._scaled(samples[start : start + count])
-                filled = torch.cat([images, images.new_zeros(count - len(images), *self.spec.shape)])
-                values[start : start + count, 0] = search.distance(filled)[: len(images)]
-                if progress:
-                    progress(len(images))
-        return Features(values, {"saturated": torch.zeros(len(values))}, ("",) * len(values))
+        with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has switched off
+            values = self._distances(samples.float().clone(), progress)
+        return Features(values[:, None], {"saturated": torch.zeros(len(values))}, ("",) * len(values))
+
+    def _distances(self, samples: Tensor, progress: Progress | None) -> Tensor:
+        values = samples.new_zeros(len(samples))
+        if not len(samples):
+            return values
+        search = _Search(self, samples.device)
+        count = max(1, AT_ONCE // self.restarts)
+        for start in range(0, len(samples), count):
+            images = self._scaled(samples[start : start + count])
+            filled = torch.cat([images, images.new_zeros(count - len(images), *self.spec.shape)])
+            values[start : start + count] = search.distance(filled)[: len(images)]
+            if progress:
+                progress(len(images))
+        return values
 
     def _scaled(self, samples: Tensor) -> Tensor:
         """To [−1, 1], where the range is finite."""
@@ -151,10 +157,10 @@ class _Search:
         return self.latents[distances.topk(self.method.restarts, largest=False).indices.flatten()]
 
     def _made(self, latents: Tensor) -> Tensor:
-        made = self.method.generator(latents)
-        if tuple(made.shape[1:]) != self.method.spec.shape:
-            raise MismatchError(f"the generator makes {tuple(made.shape[1:])}; samples are {self.method.spec.shape}.")
-        return self.method._scaled(made)
+        made, spec = self.method.generator(latents), self.method.spec
+        if made[0].numel() != math.prod(spec.shape):
+            raise MismatchError(f"the generator makes {tuple(made.shape[1:])}; samples are {spec.shape}.")
+        return self.method._scaled(made.reshape(-1, *spec.shape).clamp(spec.low, spec.high))  # as samples are stored
 
     def _seen(self, samples: Tensor) -> Tensor:
         return samples if self.method.perceptual is None else self.method.perceptual(samples)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.export import Dim, export
 
 from morelli.errors import UnsuitableProgram
-from morelli.numerics.program import DTYPES, PYTHON, Program, Step
+from morelli.numerics.program import DTYPES, PLACING, PYTHON, Program, Step
 
 EXACT = 1e-4  # largest difference between module and program, relative to the output's largest value
 
@@ -46,23 +47,20 @@ def _capture(module: nn.Module, in_shape: tuple[int, ...]) -> Program:
     weights = exported.graph_signature.inputs_to_parameters | exported.graph_signature.inputs_to_buffers
     held = exported.state_dict | exported.constants
     constants = exported.graph_signature.inputs_to_lifted_tensor_constants
-    program = _of_graph(exported.graph, in_shape, {**weights, **constants}, held).to("cpu")
+    program = _of_graph(exported.graph, in_shape, {**weights, **constants}, held).checked()
     for count in (1, 5):
-        inputs = torch.randn(count, *in_shape, generator=torch.Generator().manual_seed(count))
+        inputs = torch.randn(count, *in_shape, generator=torch.Generator().manual_seed(count)).to(device)
         with torch.no_grad():
-            expected, found = module(inputs.to(device)).cpu(), _run(program, inputs)
-        if found.shape != expected.shape or (found - expected).abs().max() > EXACT * expected.abs().max():
+            expected, found, alone = module(inputs), program(inputs), program(inputs[:1])
+        if found.shape != expected.shape or not _same(found, expected):
             raise UnsuitableProgram("as a list of operations the module gives other results than by itself.")
-    return program
+        if not _same(found[:1], alone):
+            raise UnsuitableProgram("what the module makes of an input depends on the others in its batch.")
+    return program.to("cpu")
 
 
-def _run(program: Program, inputs: Tensor) -> Tensor:
-    try:
-        return program(inputs)
-    except RuntimeError as error:  # shapes that were written down for the example
-        raise UnsuitableProgram(
-            f"the module's operations are tied to one number of samples ({error}). Has it len(x) for x.shape[0]?"
-        ) from error
+def _same(found: Tensor, expected: Tensor) -> bool:
+    return bool((found - expected).abs().max() <= EXACT * expected.abs().max())
 
 
 def _of_graph(graph: fx.Graph, in_shape: tuple[int, ...], weights: dict[str, str], held: dict[str, Any]) -> Program:
@@ -73,7 +71,10 @@ def _of_graph(graph: fx.Graph, in_shape: tuple[int, ...], weights: dict[str, str
     def encoded(value: Any) -> Any:
         match value:
             case fx.Node() if value.name in weights:
-                tensors[value.name] = held[weights[value.name]].detach().clone().contiguous()
+                tensor = held[weights[value.name]].detach().clone().contiguous()
+                if tensor.is_floating_point() and not tensor.isfinite().all():
+                    raise UnsuitableProgram(f"the module holds a tensor, {weights[value.name]}, that is not finite.")
+                tensors[value.name] = tensor
                 return {"tensor": value.name}
             case fx.Node():
                 return meaning[value]
@@ -81,6 +82,8 @@ def _of_graph(graph: fx.Graph, in_shape: tuple[int, ...], weights: dict[str, str
                 return {"dtype": name}
             case list() | tuple():
                 return [encoded(inner) for inner in value]
+            case float() if not math.isfinite(value):
+                return {"float": str(value)}
             case None | bool() | int() | float() | str():
                 return value
         raise UnsuitableProgram(f"the module cannot be stored as a list of operations: it uses {value!r}.")
@@ -88,8 +91,8 @@ def _of_graph(graph: fx.Graph, in_shape: tuple[int, ...], weights: dict[str, str
     for node in graph.nodes:
         if node.op == "placeholder" and node.name not in weights:
             meaning[node] = {"step": 0}
-        elif node.op == "call_function":
-            options = {key: encoded(v) for key, v in node.kwargs.items() if key not in _IGNORED}
+        elif node.op == "call_function" and _name(node.target) not in _IGNORED:
+            options = {key: encoded(v) for key, v in node.kwargs.items() if key not in PLACING}
             steps.append(Step(_name(node.target), tuple(encoded(arg) for arg in node.args), options))
             meaning[node] = {"step": len(steps)}
         elif node.op == "output" and [encoded(value) for value in node.args[0]] != [{"step": len(steps)}]:
@@ -97,7 +100,7 @@ def _of_graph(graph: fx.Graph, in_shape: tuple[int, ...], weights: dict[str, str
     return Program(in_shape, tuple(steps), tensors)
 
 
-_IGNORED = ("device", "layout", "pin_memory", "memory_format")
+_IGNORED = ("_assert_tensor_metadata.default",)
 
 
 def _name(target: Any) -> str:

@@ -83,6 +83,25 @@ def test_distances_do_not_depend_on_the_output_range() -> None:
     torch.testing.assert_close(one.extract(samples).values[:, 0], expected)
 
 
+def test_an_unbounded_generator_is_compared_as_its_samples_are_stored() -> None:
+    """Samples are clamped to [−1, 1]; the right latent must reach distance 0 all the same."""
+    program = toy_program(toy_heads()["table"])  # no activation at the end
+    latents = torch.randn(4, 12, generator=torch.Generator().manual_seed(0))
+    one = FullInversion(program, SampleSpec((6,), -1.0, 1.0), restarts=8, steps=200)
+    samples = program(latents).clamp(-1, 1)
+    assert (program(latents) - samples).square().mean() > 0.01
+    assert one.extract(samples).values.max() < 1e-3
+
+
+def test_no_gradient_mode_and_float64_are_no_hindrance() -> None:
+    samples = toy_samples("deconvolution", 2)
+    expected = search(start="nearest").extract(samples).values
+    with torch.no_grad():
+        assert torch.equal(search(start="nearest").extract(samples.double()).values, expected)
+    with torch.inference_mode():
+        assert torch.equal(search(start="nearest").extract(samples).values, expected)
+
+
 @pytest.mark.parametrize("wrong", [{"restarts": 0}, {"steps": 0}, {"rate": -1.0}, {"start": "best"}], ids=str)
 def test_settings_without_meaning_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(OutOfRange, match="expected"):

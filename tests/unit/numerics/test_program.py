@@ -107,6 +107,68 @@ def test_references_that_lead_nowhere_are_refused(reference: dict[str, object]) 
         Program((1,), (Step("relu.default", ([reference],), {}),), {})
 
 
+def hostile(*steps: Step, **tensors: Tensor) -> State:
+    return Program((4,), steps, tensors).state()
+
+
+X = {"step": 0}
+NARROW = {name: {"tensor": "short"} for name in ("weight", "bias", "mean", "variance")}.values()
+HOSTILE = {
+    "reads beyond a vector": (Step("_native_batch_norm_legit_no_training.default", (X, *NARROW, 0.1, 1e-5), {}),),
+    "fills the memory": (Step("full.default", ([2**40], 1.0), {}),),
+    "repeats without end": (Step("repeat.default", (X, [2**20, 2**20]), {}),),
+    "does not fit": (Step("mm.default", (X, X), {}),),
+    "no such result of several": (Step("getitem", (X, "a"), {}),),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_programs_are_refused_on_reading(name: str) -> None:
+    state = hostile(*HOSTILE[name], short=torch.ones(1))
+    with pytest.raises(UnsuitableProgram):
+        Program.from_state(state)
+
+
+@pytest.mark.parametrize("option", ["device", "layout", "pin_memory", "memory_format"])
+def test_a_program_does_not_choose_where_results_are_kept(option: str) -> None:
+    with pytest.raises(UnsuitableProgram, match="not its business"):
+        Program((1,), (Step("clone.default", (X,), {option: "meta"}),), {})
+
+
+class Cast(nn.Module):
+    """Types, infinities and new tensors: options that are written down by name."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        masked = x.masked_fill(x < 0, -torch.inf).clamp(min=-2.0)
+        return (masked + torch.zeros(4, dtype=torch.float32)).sum(1, keepdim=True, dtype=torch.float32).float()
+
+
+def test_types_and_infinities_are_stored() -> None:
+    x = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(through_json(capture(Cast(), (4,)))(x), Cast()(x))
+
+
+class Centred(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x - x.mean(0)
+
+
+class Masked(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mask", torch.full((4,), -torch.inf))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.maximum(x, self.mask)  # type: ignore[arg-type]
+
+
+def test_batch_mates_and_infinite_weights_are_refused() -> None:
+    with pytest.raises(UnsuitableProgram, match="others in its batch"):
+        capture(Centred(), (4,))
+    with pytest.raises(UnsuitableProgram, match="not finite"):
+        capture(Masked(), (4,))
+
+
 def test_another_input_shape_is_refused() -> None:
     with pytest.raises(MismatchError, match="reads"):
         Program((3,), (), {})(torch.zeros(1, 4))
