@@ -5,7 +5,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
@@ -166,6 +166,25 @@ def turned(samples: Tensor) -> Tensor:
 def head_of(generator: morelli.TorchGenerator, *, whole: bool = False) -> morelli.Head:
     head = generator.head(5_000, 0).measured()
     return replace(head, generator=generator.program()) if whole else head
+
+
+def parted(own: Tensor, sizes: dict[str, int]) -> dict[str, Tensor]:
+    """Own samples to train on, to hold out and to test with."""
+    parts = own.split([sizes["own"], sizes["held_out"], sizes["test"]])
+    return dict(zip(("own", "held", "test"), parts, strict=True))
+
+
+def fitted(
+    rows: tuple[str, ...], head: morelli.Head, drawn: dict[str, Tensor]
+) -> Iterator[tuple[str, Attributor, dict[str, Features]]]:
+    """Each row's attributor, and the features of all parts; rows with the same features, side by side, share them."""
+    known: tuple[str, dict[str, Features]] = ("", {})
+    for name in rows:
+        row = ROWS[name]
+        extractor = row.extractor(head)
+        if known[0] != row.features:
+            known = row.features, {part: extractor.extract(x) for part, x in drawn.items()}
+        yield name, row.fit(extractor, known[1], 0), known[1]
 
 
 def score(attributor: Attributor, own: Features, theirs: Features) -> dict[str, float]:

@@ -22,8 +22,7 @@ PASSES = {  # one after the other, the dear ones last
 
 def samples(data: str, target: str, generators: dict, seed: int) -> dict:
     own = p.drawn(generators[target], SIZES["own"] + SIZES["held_out"] + SIZES["test"], 100 + seed)
-    parts = own.split([SIZES["own"], SIZES["held_out"], SIZES["test"]])
-    found = dict(zip(("own", "held", "test"), parts, strict=True))
+    found = p.parted(own, SIZES)
     found["photographs"] = p.photographs(data, 0, SIZES["other"], seed)
     found["turned"] = p.turned(p.drawn(generators[target], SIZES["other"], 200 + seed))
     for name in generators:

@@ -21,8 +21,7 @@ TARGETS = {"20 steps": ("dcgan", "lsgan", "ebgan", "wgan-gp"), "gap 5 %": ("dcga
 
 def judged(target: str, solver: str, weight: float, generators: dict) -> dict:
     own = p.drawn(generators[target], SIZES["own"] + SIZES["held_out"] + SIZES["test"], 100)
-    parts = own.split([SIZES["own"], SIZES["held_out"], SIZES["test"]])
-    drawn = dict(zip(("own", "held", "test"), parts, strict=True))
+    drawn = p.parted(own, SIZES)
     drawn["photographs"] = p.photographs("clothing64", 0, SIZES["other"], 0)
     sources = [name for name in generators if name != target]
     drawn |= {name: p.drawn(generators[name], SIZES["test"], 300) for name in sources}

@@ -16,22 +16,15 @@ ROWS = ("SM-F", "RawPAD, LDA", "ridge, LDA", "ridge, LDA, turned")
 
 def judged(target: str, condition: str, generators: dict) -> dict:
     own = p.drawn(generators[target], SIZES["own"] + SIZES["held_out"] + SIZES["test"], 100, condition)
-    parts = own.split([SIZES["own"], SIZES["held_out"], SIZES["test"]])
-    drawn = dict(zip(("own", "held", "test"), parts, strict=True))
+    drawn = p.parted(own, SIZES)
     drawn["photographs"] = p.photographs("clothing64", 0, SIZES["other"], 0, condition)
     turned = p.turned(p.drawn(generators[target], SIZES["other"], 200))
     drawn["turned"] = p.seen(p.to_eight_bits(turned, p.SPEC), 201, condition)
     sources = [name for name in generators if name != target]
     drawn |= {name: p.drawn(generators[name], SIZES["test"], 300, condition) for name in sources}
     drawn["new photographs"] = p.photographs("clothing64", SIZES["other"], SIZES["test"], 0, condition)
-    head, found, cache = p.head_of(generators[target]), {}, {}
-    for name in ROWS:
-        row = p.ROWS[name]
-        extractor = row.extractor(head)
-        if row.features not in cache:
-            cache = {row.features: {part: extractor.extract(x) for part, x in drawn.items()}}
-        f = cache[row.features]
-        attributor = row.fit(extractor, f, 0)
+    found = {}
+    for name, attributor, f in p.fitted(ROWS, p.head_of(generators[target]), drawn):
         found[name] = {source: p.score(attributor, f["test"], f[source]) for source in (*sources, "new photographs")}
         print("  ", target, condition, name, p.short(found[name]), flush=True)
     return found

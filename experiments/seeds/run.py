@@ -1,6 +1,6 @@
 """Tables 2 and 11: five seeds of each architecture; is a model told from its siblings?
 
-Run: python experiments/seeds/run.py          (interrupted, it goes on where it stopped)
+Run: python experiments/seeds/run.py [family …]          (interrupted, it goes on where it stopped)
 """
 
 import sys
@@ -22,42 +22,34 @@ ENSEMBLE = ("SM-F", "closed form, LDA")
 def judged(target: str, generators: dict) -> dict:
     """All rows for one target, against the other seeds of its family."""
     own = p.drawn(generators[target], SIZES["own"] + SIZES["held_out"] + SIZES["test"], 100)
-    parts = own.split([SIZES["own"], SIZES["held_out"], SIZES["test"]])
-    drawn = dict(zip(("own", "held", "test"), parts, strict=True))
+    drawn = p.parted(own, SIZES)
     drawn["photographs"] = p.photographs("clothing64", 0, SIZES["other"], 0)
     drawn["turned"] = p.turned(p.drawn(generators[target], SIZES["other"], 200))
     siblings = [n for n in generators if n != target and n.rsplit("-", 1)[0] == target.rsplit("-", 1)[0]]
     drawn |= {name: p.drawn(generators[name], SIZES["test"], 300) for name in siblings}
     head = p.head_of(generators[target])
     found: dict = {"leaks": p.leaks(drawn["test"], {name: drawn[name] for name in siblings})}
-    cache: dict = {}
-    fitted = {}
-    for name in ROWS:
-        row = p.ROWS[name]
-        extractor = row.extractor(head)
-        if row.features not in cache:
-            cache = {row.features: {part: extractor.extract(x) for part, x in drawn.items()}}
-        f = cache[row.features]
-        attributor = row.fit(extractor, f, 0)
+    members = []
+    for name, attributor, f in p.fitted(ROWS, head, drawn):
         if name in ENSEMBLE:
-            fitted[name] = attributor, f
+            members.append((attributor, f))
         found[name] = {sibling: p.score(attributor, f["test"], f[sibling]) for sibling in siblings}
         print("  ", target, name, p.short(found[name]), flush=True)
-    attributors = [attributor for attributor, _ in fitted.values()]
-    tests = {part: [f[part] for _, f in fitted.values()] for part in ("test", *siblings)}
+    attributors = [attributor for attributor, _ in members]
+    tests = {part: [f[part] for _, f in members] for part in ("test", *siblings)}
     found["SM-F or closed form"] = {s: p.either(attributors, tests["test"], tests[s]) for s in siblings}
     print("  ", target, "either", p.short(found["SM-F or closed form"]), flush=True)
     return found
 
 
-def main() -> None:
+def main(families: list[str]) -> None:
     run = p.Run(__file__, {"sizes": SIZES})
     generators = p.generators("seeds")
     run.content["generators"] = {name: g.digest() for name, g in generators.items()}
-    for target in generators:
+    for target in [name for name in generators if not families or name.rsplit("-", 1)[0] in families]:
         run.cell(target, lambda target=target: judged(target, generators))
     run.save()
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
