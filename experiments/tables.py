@@ -179,26 +179,21 @@ def seeds() -> str:
 # Tables 3 and 13
 
 
-def perturbed(found: Cells, method: str, condition: str) -> list[float]:
+def complete(found: Cells) -> list[str]:
+    """The targets for which every condition was computed, so that columns compare."""
+    return [t for t in FAMILIES if all(f"{t}/{condition}" in found for condition in paper.CONDITIONS)]
+
+
+def perturbed(found: Cells, method: str, condition: str, what: str = "balanced") -> list[float]:
     """Per target: the mean over sources."""
-    keys = [f"{target}/{condition}" for target in FAMILIES]
-    return [over_sources(found[key][method]) for key in keys if key in found]
+    return [over_sources(found[f"{target}/{condition}"][method], what) for target in complete(found)]
 
 
 def perturbations() -> str:
     found = cells("perturbations")
     methods = list(next(iter(found.values()), {}))
     rows = [[m, *(percent(perturbed(found, m, c)) for c in paper.CONDITIONS)] for m in methods]
-    ranked = [
-        [
-            m,
-            *(
-                percent([over_sources(found[f"{t}/{c}"][m], "auroc") for t in FAMILIES if f"{t}/{c}" in found])
-                for c in paper.CONDITIONS
-            ),
-        ]
-        for m in methods
-    ]
+    ranked = [[m, *(percent(perturbed(found, m, c, "auroc")) for c in paper.CONDITIONS)] for m in methods]
     figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
     for i, method in enumerate(methods):
         values = [mean(perturbed(found, method, c)) for c in paper.CONDITIONS]
@@ -210,7 +205,8 @@ def perturbations() -> str:
     axis.legend(fontsize=7)
     save(figure, "perturbations")
     head = ["", *paper.CONDITIONS]
-    text = "balanced accuracy: mean over targets and sources ± spread over targets\n\n" + table(head, rows)
+    text = f"balanced accuracy: mean over {', '.join(complete(found))} and all sources ± spread over these targets\n\n"
+    text += table(head, rows)
     return text + "\n\nAUROC, the same way\n\n" + table(head, ranked)
 
 
