@@ -95,8 +95,8 @@ SEARCHES = ("SM-Inv₂", "SM-Inv_inc")  # seconds an image: fewer samples
 class Run:
     """`run.json` beside an experiment's script: settings, and cells that are computed once and saved at once."""
 
-    def __init__(self, script: str, settings: dict[str, Any]) -> None:
-        self.path = Path(script).with_name("run.json")
+    def __init__(self, script: str, settings: dict[str, Any], name: str = "run.json") -> None:
+        self.path = Path(script).with_name(name)
         self.content = json.loads(self.path.read_text()) if self.path.exists() else {"cells": {}}
         device = f"CPU, {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
         rows = {name: asdict(row) for name, row in ROWS.items()}

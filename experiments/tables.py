@@ -173,7 +173,22 @@ def seeds() -> str:
     if leaked:
         text += f"\n\nTrivial classifiers (file size, mean colour) between siblings: AUROC {percent(leaked)}, at most "
         text += f"{100 * max(leaked):.1f} %."
-    return text
+    return text + "\n\n" + third_party()
+
+
+def third_party() -> str:
+    found = json.loads((HERE / "seeds" / "third_party.json").read_text())["cells"]
+    targets = list(dict.fromkeys(key.split("/")[0] for key in found))
+    of = {t: [cell for key, cell in found.items() if key.split("/")[0] == t] for t in targets}
+    rows = [
+        [row, *(f"{percent([c[row][w] for c in of[t]])}" for t in targets for w in ("balanced", "auroc"))]
+        for row in next(iter(found.values()))
+        if row != "leaks"
+    ]
+    leaked = [value for cell in found.values() for value in cell["leaks"].values()]
+    text = "**Third-party siblings**: balanced accuracy, AUROC; two draws\n\n"
+    head = ["", *(f"{t}, {w}" for t in targets for w in ("balanced", "AUROC"))]
+    return text + table(head, rows) + f"\n\nTrivial classifiers there: AUROC at most {100 * max(leaked):.1f} %."
 
 
 # Tables 3 and 13

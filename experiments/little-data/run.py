@@ -1,6 +1,6 @@
 """Table 12: how few own samples suffice, with a threshold from a part held out or from folds?
 
-Run: python experiments/little-data/run.py          (interrupted, it goes on where it stopped)
+Run: python experiments/little-data/run.py [target …]          (interrupted, it goes on where it stopped)
 """
 
 import sys
@@ -68,14 +68,14 @@ def judged(target: str, generators: dict) -> dict:
     return found
 
 
-def main() -> None:
+def main(targets: list[str]) -> None:
     run = p.Run(__file__, {"counts": COUNTS, "seeds": SEEDS, "test": TEST})
     generators = p.generators("clothing64")
     run.content["generators"] = {name: g.digest() for name, g in generators.items()}
-    for target in generators:
+    for target in targets or generators:
         run.cell(target, lambda target=target: judged(target, generators))
     run.save()
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
