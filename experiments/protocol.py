@@ -157,12 +157,6 @@ def seen(pixels: Tensor, seed: int, condition: str) -> Tensor:
     return from_eight_bits(parse(condition).apply(pixels, torch.Generator().manual_seed(seed)), SPEC)
 
 
-def turned(samples: Tensor) -> Tensor:
-    """A quarter each mirrored both ways, transposed and turned by half: the same content on another grid."""
-    parts = samples.tensor_split(4)
-    return torch.cat([parts[0].flip(3), parts[1].flip(2), parts[2].transpose(2, 3), parts[3].flip(2, 3)])
-
-
 def head_of(generator: morelli.TorchGenerator, *, whole: bool = False) -> morelli.Head:
     head = generator.head(5_000, 0).measured()
     return replace(head, generator=generator.program()) if whole else head

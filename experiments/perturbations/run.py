@@ -18,7 +18,7 @@ def judged(target: str, condition: str, generators: dict) -> dict:
     own = p.drawn(generators[target], SIZES["own"] + SIZES["held_out"] + SIZES["test"], 100, condition)
     drawn = p.parted(own, SIZES)
     drawn["photographs"] = p.photographs("clothing64", 0, SIZES["other"], 0, condition)
-    turned = p.turned(p.drawn(generators[target], SIZES["other"], 200))
+    turned = p.turned_images(p.drawn(generators[target], SIZES["other"], 200))
     drawn["turned"] = p.seen(p.to_eight_bits(turned, p.SPEC), 201, condition)
     sources = [name for name in generators if name != target]
     drawn |= {name: p.drawn(generators[name], SIZES["test"], 300, condition) for name in sources}

@@ -24,7 +24,7 @@ def judged(target: str, generators: dict) -> dict:
     own = p.drawn(generators[target], SIZES["own"] + SIZES["held_out"] + SIZES["test"], 100)
     drawn = p.parted(own, SIZES)
     drawn["photographs"] = p.photographs("clothing64", 0, SIZES["other"], 0)
-    drawn["turned"] = p.turned(p.drawn(generators[target], SIZES["other"], 200))
+    drawn["turned"] = p.turned_images(p.drawn(generators[target], SIZES["other"], 200))
     siblings = [n for n in generators if n != target and n.rsplit("-", 1)[0] == target.rsplit("-", 1)[0]]
     drawn |= {name: p.drawn(generators[name], SIZES["test"], 300) for name in siblings}
     head = p.head_of(generators[target])

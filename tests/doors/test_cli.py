@@ -168,6 +168,17 @@ def test_perturbed_training(run, trained: str) -> None:
     assert json.loads(run("inspect", "p.attributor", "--json")[1])["threshold"] != other
 
 
+def test_own_images_turned_stand_in_for_others(run, trained: str) -> None:
+    words = (
+        "train my.head --own own --turned --inversion closed-form --detector lda --rate 0.05 --out turned.attributor"
+    )
+    code, _, err = run(*words.split())
+    assert code == 0, err
+    outcomes = judged(run, "turned.attributor")
+    assert outcomes["own0"] == "attributed"
+    assert outcomes["other0"] == "not attributed"
+
+
 def test_folds_hold_nothing_out(run, trained: str) -> None:
     words = "train my.head --own own --other other --detector lda --rate 0.05 --folds 4 --out folds.attributor"
     code, out, err = run(*words.split())

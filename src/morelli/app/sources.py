@@ -59,6 +59,19 @@ def gather(source: Source, spec: SampleSpec, what: str, stage: Stage) -> Samples
     return Samples(collection.samples, known, about)
 
 
+def turned_images(images: Tensor) -> Tensor:
+    """[n, c, h, w] → the same images on another grid: a quarter each mirrored, upside down, transposed, turned by half.
+
+    Images that are not square are not transposed but mirrored. Raises MismatchError for what is no image.
+    """
+    if images.ndim != 4:
+        raise MismatchError("samples that are no images cannot be turned. Leave `turned` out, and give other samples.")
+    square = images.shape[2] == images.shape[3]
+    mirrored, down, transposed, half = images.tensor_split(4)
+    transposed = transposed.transpose(2, 3) if square else transposed.flip(3)
+    return torch.cat([mirrored.flip(3), down.flip(2), transposed, half.flip(2, 3)])
+
+
 def perturbed(samples: Samples, spec: SampleSpec, perturb: Sequence[str], seed: int) -> Samples:
     """Each sample through 8 bits and one of the perturbations, in turn; what its file said does not hold any more.
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from morelli._version import __version__
 from morelli.app.bundles import load_head, save
 from morelli.app.methods import build_extractor, build_recipe
-from morelli.app.sources import Samples, Source, Stage, gather, perturbed, silent
+from morelli.app.sources import Samples, Source, Stage, gather, perturbed, silent, turned_images
 from morelli.attribution.attributor import Attributor, fit_attributor
 from morelli.detectors.distance import DistanceRecipe
 from morelli.detectors.folds import FoldsRecipe
@@ -44,6 +44,7 @@ def train(
     inversion: str | None = None,
     weight: float | None = None,
     gap: float | None = None,
+    turned: bool = False,
     perturb: Sequence[str] = (),
     folds: int | None = None,
     restarts: int | None = None,
@@ -75,6 +76,8 @@ def train(
         weight: α of the lasso, in place of 5e-4.
         gap: invert every sample to this certified relative duality gap, instead of by 20 steps; samples that do not
             get there are inconclusive.
+        turned: also train against the own images mirrored, transposed and turned: the same content on another grid, for
+            when the sources to fear are not at hand. Mirrored own images are rejected then.
         perturb: immunised training: send each own and other sample through one of these, in turn, for example
             ("none", "jpeg:80"); see `numerics.perturbations.parse`.
         folds: hold nothing out, but calibrate by so many folds, each scored by a detector that was fitted without it:
@@ -124,6 +127,10 @@ def train(
     unused = theirs is None or isinstance(recipe, DistanceRecipe)  # which learns nothing from them
     every = None if theirs is None or unused else torch.arange(len(theirs.values))
     other_features = features(theirs, every, "features of other samples") if theirs and every is not None else None
+    if turned:
+        images = turned_images(mine.values[order[kept:]]).to(device)
+        found = extractor.extract(images, stage("features of turned samples", len(images)))
+        other_features = found if other_features is None else Features.concatenate([other_features, found])
     card: dict[str, Any] = {
         "method": method,
         "recipe": recipe.settings(),
@@ -131,6 +138,7 @@ def train(
         "own": dict(mine.about) | {"trained_on": len(mine.values) - kept, "held_out": len(calibrating)},
         "other": None if theirs is None else dict(theirs.about),
         "perturb": list(perturb),
+        "turned": turned,
         "warnings": _warnings(mine, theirs, calibrating),
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "morelli": __version__,

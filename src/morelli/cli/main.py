@@ -149,6 +149,9 @@ def train(
     ] = None,
     weight: Annotated[float | None, typer.Option(help="Weight of the lasso, in place of 5e-4.")] = None,
     gap: Annotated[float | None, typer.Option(help="Invert to this certified gap, instead of by 20 steps.")] = None,
+    turned: Annotated[
+        bool, typer.Option("--turned", help="Also train against own images mirrored, transposed and turned.")
+    ] = False,
     perturb: Annotated[
         list[str] | None,
         typer.Option(help="Perturb samples before training, as jpeg:80 or none; repeated: one of them each, in turn."),
@@ -184,6 +187,7 @@ def train(
             inversion=None if inversion is None else str(inversion),
             weight=weight,
             gap=gap,
+            turned=turned,
             perturb=perturb or (),
             folds=folds,
             restarts=restarts,
