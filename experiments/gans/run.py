@@ -9,6 +9,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import protocol as p
 
+from morelli.app.sources import turned_images
+
 SIZES = {"own": 1000, "other": 1000, "held_out": 500, "test": 200}  # the paper: 10,000, 10,000, 1,000, 1,000
 SEARCHED = {"held_out": 200, "test": 50}  # of SM-Inv, which takes a second an image
 ENSEMBLES = {
@@ -27,7 +29,7 @@ def samples(data: str, target: str, generators: dict, seed: int) -> dict:
     own = p.drawn(generators[target], SIZES["own"] + SIZES["held_out"] + SIZES["test"], 100 + seed)
     found = p.parted(own, SIZES)
     found["photographs"] = p.photographs(data, 0, SIZES["other"], seed)
-    found["turned"] = p.turned_images(p.drawn(generators[target], SIZES["other"], 200 + seed))
+    found["turned"] = turned_images(p.drawn(generators[target], SIZES["other"], 200 + seed))
     for name in generators:
         if name != target:
             found[f"test {name}"] = p.drawn(generators[name], SIZES["test"], 300 + seed)

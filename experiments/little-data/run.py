@@ -11,6 +11,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import protocol as p
 
+from morelli.app.sources import turned_images
 from morelli.attribution.attributor import fit_attributor
 from morelli.detectors.folds import FoldsRecipe
 
@@ -36,7 +37,7 @@ def judged(target: str, generators: dict) -> dict:
     drawn = {name: p.drawn(generators[name], TEST, 300) for name in sources}
     drawn["photographs"] = p.photographs("clothing64", 1000, TEST, 0)
     drawn["own"] = p.drawn(generators[target], 2 * max(COUNTS), 100)
-    drawn["turned"] = p.turned_images(drawn["own"])
+    drawn["turned"] = turned_images(drawn["own"])
     drawn["negatives"] = p.photographs("clothing64", 0, max(COUNTS), 0)
     drawn["fresh"] = p.drawn(generators[target], FRESH, 101)
     head, found, features = p.head_of(generators[target]), {}, ("", {})

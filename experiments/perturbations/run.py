@@ -9,6 +9,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import protocol as p
 
+from morelli.app.sources import turned_images
+
 SIZES = {"own": 1000, "other": 1000, "held_out": 500, "test": 200}
 CONDITIONS = ("none", "blur:3", "crop:60", "crop:55", "noise:0.05", "noise:0.1", "jpeg:90", "jpeg:80")
 ROWS = ("SM-F", "RawPAD, LDA", "ridge, LDA", "ridge, LDA, turned")
@@ -18,7 +20,7 @@ def judged(target: str, condition: str, generators: dict) -> dict:
     own = p.drawn(generators[target], SIZES["own"] + SIZES["held_out"] + SIZES["test"], 100, condition)
     drawn = p.parted(own, SIZES)
     drawn["photographs"] = p.photographs("clothing64", 0, SIZES["other"], 0, condition)
-    turned = p.turned_images(p.drawn(generators[target], SIZES["other"], 200))
+    turned = turned_images(p.drawn(generators[target], SIZES["other"], 200))
     drawn["turned"] = p.seen(p.to_eight_bits(turned, p.SPEC), 201, condition)
     sources = [name for name in generators if name != target]
     drawn |= {name: p.drawn(generators[name], SIZES["test"], 300, condition) for name in sources}

@@ -9,6 +9,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import protocol as p
 
+from morelli.app.sources import turned_images
+
 SIZES = {"own": 1000, "other": 1000, "held_out": 500, "test": 200}
 ROWS = (
     "SM-F",
@@ -24,7 +26,7 @@ def judged(target: str, generators: dict) -> dict:
     own = p.drawn(generators[target], SIZES["own"] + SIZES["held_out"] + SIZES["test"], 100)
     drawn = p.parted(own, SIZES)
     drawn["photographs"] = p.photographs("clothing64", 0, SIZES["other"], 0)
-    drawn["turned"] = p.turned_images(p.drawn(generators[target], SIZES["other"], 200))
+    drawn["turned"] = turned_images(p.drawn(generators[target], SIZES["other"], 200))
     siblings = [n for n in generators if n != target and n.rsplit("-", 1)[0] == target.rsplit("-", 1)[0]]
     drawn |= {name: p.drawn(generators[name], SIZES["test"], 300) for name in siblings}
     head = p.head_of(generators[target])

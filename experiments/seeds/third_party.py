@@ -10,6 +10,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import protocol as p
 
+from morelli.app.sources import turned_images
+
 SIZES = {"own": 1000, "held_out": 500, "test": 200}
 SEEDS = (0, 1)
 ROWS = ("SM-F", "RawPAD, LDA", "closed form, LDA, turned", "ridge, LDA, turned")
@@ -18,7 +20,7 @@ p.SPEC = p.morelli.SampleSpec((3, 64, 64), 0.0, 1.0)
 
 def judged(target: str, sibling: str, generators: dict, seed: int) -> dict:
     drawn = p.parted(p.drawn(generators[target], sum(SIZES.values()), 100 + seed), SIZES)
-    drawn["turned"] = p.turned_images(p.drawn(generators[target], SIZES["own"], 200 + seed))
+    drawn["turned"] = turned_images(p.drawn(generators[target], SIZES["own"], 200 + seed))
     drawn["photographs"] = drawn["turned"]  # the faces at hand are JPEG files, which alone would tell them
     drawn["sibling"] = p.drawn(generators[sibling], SIZES["test"], 300 + seed)
     found: dict = {"leaks": p.leaks(drawn["test"], {"sibling": drawn["sibling"]})["sibling"]}
