@@ -248,7 +248,9 @@ def little_data() -> str:
             points = [(int(n.split(",")[0]), r) for n, r in zip(names, rows, strict=True) if n.split(", ", 1)[1] == way]
             for j, _ in enumerate(FAMILIES):
                 line = [(n, float(r[j + 1].split(" ")[0])) for n, r in points if r[j + 1] != "–"]
-                axis.plot(*zip(*line, strict=True), "o^sD"[j] + "-", color=f"C{i}", label=way if j == 0 else "", ms=4)
+                if line:
+                    label = way if j == 0 else ""
+                    axis.plot(*zip(*line, strict=True), "o^sD"[j] + "-", color=f"C{i}", label=label, ms=4)
         axis.set(xlabel="own samples in all", ylabel="balanced accuracy, %")
         axis.legend(fontsize=7)
         save(figure, "little-data")
