@@ -231,14 +231,3 @@ def png_bytes(image: Tensor) -> int:
     file = BytesIO()
     Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(file, "PNG")
     return file.tell()
-
-
-def percent(values: list[float]) -> str:
-    """Mean ± spread (standard deviation) in percent; the mean alone where there is one value."""
-    found = 100 * torch.tensor(values, dtype=torch.float64)
-    return f"{found.mean():.1f}" + (f" ± {found.std(correction=0):.1f}" if len(found) > 1 else "")
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join([*lines, *("| " + " | ".join(cells) + " |" for cells in rows)])

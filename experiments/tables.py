@@ -39,9 +39,8 @@ def mean(values: list[float]) -> float | None:
 
 def over_sources(row: dict, what: str = "balanced") -> float:
     """The mean of a row {source: scores} over its sources."""
-    return sum(cell[what] for cell in row.values() if isinstance(cell, dict)) / sum(
-        isinstance(cell, dict) for cell in row.values()
-    )
+    values = [cell[what] for cell in row.values() if isinstance(cell, dict)]
+    return sum(values) / len(values)
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -183,7 +182,7 @@ def third_party() -> str:
     targets = list(dict.fromkeys(key.split("/")[0] for key in found))
     of = {t: [cell for key, cell in found.items() if key.split("/")[0] == t] for t in targets}
     rows = [
-        [row, *(f"{percent([c[row][w] for c in of[t]])}" for t in targets for w in ("balanced", "auroc"))]
+        [row, *(percent([c[row][w] for c in of[t]]) for t in targets for w in ("balanced", "auroc"))]
         for row in next(iter(found.values()))
         if row != "leaks"
     ]

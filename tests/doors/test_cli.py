@@ -184,6 +184,8 @@ def test_folds_hold_nothing_out(run, trained: str) -> None:
     code, out, err = run(*words.split())
     assert code == 0, err
     assert "trained on 120 own samples, threshold from 120" in out
+    text = run("attribute", "suspects/own0.png", "--with", "folds.attributor")[1]
+    assert "about 5.00% of cases, at most 14.60% (120 samples in 4 folds)" in text  # 2·0.05 + 2·0.95·3/124
     outcomes = judged(run, "folds.attributor")
     assert outcomes["own0"] == "attributed"
     code, _, err = run(*words.split(), "--overwrite", "--held-out", 30)

@@ -109,8 +109,7 @@ def _promise(attributor: Attributor) -> str:
     n, rate = len(attributor.held_out), attributor.rate
     if not isinstance(attributor.detector, Folds):
         return f"Own samples are rejected in at most {rate:.2%} of cases ({n} held-out samples)."
-    folds = len(attributor.detector.detectors)
-    proved = 2 * rate + 2 * (1 - rate) * (folds - 1) / (n + folds)
+    folds, proved = len(attributor.detector.detectors), attributor.detector.bound(rate)
     return (
         f"Own samples are rejected in about {rate:.2%} of cases, at most {proved:.2%} ({n} samples in {folds} folds)."
     )

@@ -24,7 +24,7 @@ class Folds:
 
     `p_values(grid, score)` is the cross-conformal p-value: (1 + number of own samples i whose held-out score is ≥
     the sample's, by the detector that was fitted without i)/(n + 1). Rejecting at p ≤ rate rejects an own sample with
-    probability ≤ 2·rate + 2·(1 − rate)·(folds − 1)/(n + folds), whatever the detector, and usually close to the rate.
+    probability ≤ `bound(rate)`, whatever the detector, and usually close to the rate.
 
     Attributes:
         detectors: one per fold, fitted without it.
@@ -47,6 +47,11 @@ class Folds:
         """[n] = (i − 0.5)/n for i = 1..n: what to calibrate with; a share of j/n beats exactly j of them."""
         n = sum(map(len, self.held_out))
         return (torch.arange(n, dtype=torch.float64) + 0.5) / n
+
+    def bound(self, rate: float) -> float:
+        """The proved probability that an own sample is rejected at p ≤ rate."""
+        folds, n = len(self.detectors), len(self.grid)
+        return 2 * rate + 2 * (1 - rate) * (folds - 1) / (n + folds)
 
     def score(self, features: Tensor) -> Tensor:
         """[n, *shape] → [n], float64. NaN where any detector's score is NaN."""
