@@ -137,8 +137,8 @@ def generators(name: str) -> dict[str, morelli.TorchGenerator]:
     return found
 
 
-def loaded(name: str | Path) -> morelli.TorchGenerator:
-    return morelli.TorchGenerator(morelli.load_generator(name), (100, 1, 1), announce=lambda line: None)
+def loaded(name: str | Path, latent: tuple[int, ...] = (100, 1, 1)) -> morelli.TorchGenerator:
+    return morelli.TorchGenerator(morelli.load_generator(name), latent, announce=lambda line: None)
 
 
 def drawn(generator: morelli.TorchGenerator, n: int, seed: int, condition: str = "none") -> Tensor:
@@ -229,5 +229,6 @@ def _separated(values: Tensor, labels: list[int]) -> float:
 
 def png_bytes(image: Tensor) -> int:
     file = BytesIO()
-    Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(file, "PNG")
+    pixels = image[0] if len(image) == 1 else image.permute(1, 2, 0)
+    Image.fromarray(pixels.contiguous().numpy()).save(file, "PNG")
     return file.tell()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from morelli.app.sources import Stage, silent
+from morelli.errors import MismatchError
 from morelli.features.protocol import SampleSpec
 from morelli.generators.gan_training import GanSettings, GanTraining
-from morelli.generators.small_gans import SIZE
+from morelli.generators.small_gans import FAMILIES
 from morelli.storage import bundle
 from morelli.storage.generators import save_generator
 from morelli.storage.samples import find, read_all
@@ -32,29 +36,36 @@ def train_gan(
     device: str = "cpu",
     save_every: int = 250,
     channels: int = 3,
+    size: int = 64,
     stage: Stage = silent,
 ) -> nn.Module:
-    """Train a DCGAN, WGAN-GP, LSGAN or EBGAN as in arXiv 2306.06210, appendix G.2.
+    """Train a DCGAN, WGAN-GP, LSGAN or EBGAN as in arXiv 2306.06210, appendix G.2, or a conditional DCGAN.
 
     Args:
-        images: a folder of 64×64 images.
+        images: a folder of images of that size. The labels of a conditional family are the names of its sub-folders.
         out: the generator is written here; next to it, in `out` + ".training", a checkpoint from which a run
             that was interrupted, or is asked for more steps, goes on to the same bits.
-        family: "dcgan", "wgan-gp", "lsgan" or "ebgan".
+        family: "dcgan", "wgan-gp", "lsgan", "ebgan" or "c-dcgan".
         steps: of the generator, in all.
         width, critic_width: base channels; the critic has as many as the generator unless told otherwise.
         bf16: compute in bfloat16; about twice as fast on hardware that has it.
+        channels, size: of the images: 1 or 3, and 64 or 128 pixels a side.
     Returns:
         The generator in evaluation mode, with weights as on disk, in half precision.
     Raises:
-        UnreadableSample, MismatchError: no suitable images, or a checkpoint with other settings.
+        UnreadableSample, MismatchError: no suitable images or labels, or a checkpoint with other settings.
     """
     out = Path(out)
     checkpoint = out.with_name(out.name + ".training")
     paths = find(images)
-    collection = read_all(paths, SampleSpec((channels, SIZE, SIZE)), progress=stage("reading images", len(paths)))
+    collection = read_all(paths, SampleSpec((channels, size, size)), progress=stage("reading images", len(paths)))
     settings = GanSettings(family, width, critic_width, batch, seed=seed, bf16=bf16)
-    training = GanTraining(settings, collection.samples.to(device))
+    about: dict[str, Any] = {"images": len(collection.samples), "folder": Path(images).name}
+    labels = None
+    if family in FAMILIES and FAMILIES[family].conditional:
+        refused = {path for path, _ in collection.refused}
+        about["labels"], labels = read_labels(Path(images), [path for path in paths if path not in refused])
+    training = GanTraining(settings, collection.samples.to(device), None if labels is None else labels.to(device))
     if checkpoint.exists():
         training.restore(bundle.read(checkpoint, CHECKPOINT).state)
     progress = stage(f"training {family}", steps)
@@ -65,9 +76,21 @@ def train_gan(
         if training.done % save_every == 0 or training.done == steps:
             bundle.write(checkpoint, CHECKPOINT, training.state(), overwrite=True)
     module = training.finished_generator()
-    about = {"steps": training.done, "images": len(collection.samples), "folder": Path(images).name}
-    save_generator(module, family, out, asdict(settings) | about, overwrite=out.exists())
+    about = asdict(settings) | {"steps": training.done} | about
+    save_generator(module, family, out, about, size=size, overwrite=out.exists())
     return _as_stored(module)
+
+
+def read_labels(folder: Path, files: Sequence[Path]) -> tuple[list[str], Tensor]:
+    """The sub-folders' names in order, and each file's place among them. Raises MismatchError for fewer than two."""
+    parts = [file.relative_to(folder).parts for file in files]
+    loose = [file for file, inside in zip(files, parts, strict=True) if len(inside) < 2]
+    if loose:
+        raise MismatchError(f"{loose[0].name} lies in no sub-folder of {folder}; a conditional GAN's labels are those.")
+    names = sorted({inside[0] for inside in parts})
+    if len(names) < 2:
+        raise MismatchError(f"{folder} has images in one sub-folder; a conditional GAN needs two labels or more.")
+    return names, torch.tensor([names.index(inside[0]) for inside in parts])
 
 
 def _as_stored(module: nn.Module) -> nn.Module:

@@ -67,6 +67,7 @@ class Family(StrEnum):
     wgan_gp = "wgan-gp"
     lsgan = "lsgan"
     ebgan = "ebgan"
+    c_dcgan = "c-dcgan"
 
 
 Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu or cuda.")]
@@ -253,13 +254,15 @@ def inspect(
 
 @app.command(name="train-gan")
 def train_gan(
-    images: Annotated[Path, typer.Argument(help="A folder of 64×64 images.")],
+    images: Annotated[Path, typer.Argument(help="A folder of images; of c-dcgan, with a sub-folder for each label.")],
     out: Annotated[Path, typer.Option(help="Where to write the generator; the checkpoint goes next to it.")],
-    family: Annotated[Family, typer.Option(help="Which of the paper's four.")],
+    family: Annotated[Family, typer.Option(help="Which of the paper's.")],
     steps: Annotated[int, typer.Option(help="Updates of the generator, in all.")],
     width: Annotated[int, typer.Option(help="Base channels; the paper has 64.")] = 64,
     critic_width: Annotated[int | None, typer.Option(help="Of the critic, where it differs.")] = None,
     batch: Annotated[int, typer.Option(help="Images in a batch; the paper has 128.")] = 128,
+    size: Annotated[int, typer.Option(help="Pixels a side: 64 or 128.")] = 64,
+    channels: Annotated[int, typer.Option(help="1 for grey, 3 for colour.")] = 3,
     bf16: Bf16 = False,
     seed: Seed = 0,
     device: Device = "auto",
@@ -282,6 +285,8 @@ def train_gan(
             seed=seed,
             bf16=bf16,
             device=_device(device),
+            channels=channels,
+            size=size,
             stage=stage,
         )
     print(f"written: {out}")

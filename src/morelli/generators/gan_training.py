@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, normalize
+from torch.nn.functional import binary_cross_entropy_with_logits, normalize, one_hot
 
 from morelli.errors import MismatchError, MorelliError
-from morelli.generators.small_gans import FAMILIES, LATENT, SIZE, build_generator, initialise
+from morelli.generators.labels import DrawnLabel
+from morelli.generators.small_gans import FAMILIES, build_generator, check_size, initialise, latent_shape
 from morelli.numerics.state import State
 
 PENALTY = 10.0  # WGAN-GP
@@ -45,32 +46,40 @@ class GanTraining:
     """A GAN between two training steps: `step` moves it on, `state` and `restore` carry it over a restart.
 
     Args:
-        settings: family, size and seed.
-        data: [n, channels, 64, 64] in [−1, 1], on the device to train on.
+        settings: family, width and seed.
+        data: [n, channels, 64, 64] or [n, channels, 128, 128] in [−1, 1], on the device to train on.
+        labels: [n], whole numbers from 0 on, of a conditional family alone.
     Raises:
-        MismatchError: another sample size, or fewer samples than a batch.
+        MismatchError: another sample size, fewer samples than a batch, or labels that do not suit data and family.
         MorelliError: an unknown family.
     """
 
-    def __init__(self, settings: GanSettings, data: Tensor) -> None:
-        if data.ndim != 4 or data.shape[2:] != (SIZE, SIZE):
-            raise MismatchError(f"training images are {tuple(data.shape[1:])}; these GANs make {SIZE}×{SIZE} images.")
+    def __init__(self, settings: GanSettings, data: Tensor, labels: Tensor | None = None) -> None:
+        if data.ndim != 4:
+            raise MismatchError(f"training images are {tuple(data.shape[1:])}; expected (channels, height, width).")
+        check_size(*data.shape[2:])
         if len(data) < settings.batch:
             raise MismatchError(f"{len(data)} images are fewer than one batch of {settings.batch}.")
         if settings.family not in FAMILIES:
             raise MorelliError(f"there is no GAN family '{settings.family}'; there are {', '.join(FAMILIES)}.")
         self.settings = settings
+        if labels is not None and len(labels) != len(data):
+            raise MismatchError(f"there are {len(labels)} labels for {len(data)} images; expected one for each.")
         self.family = FAMILIES[settings.family]
         self.data = data
         self.done = 0
-        channels = data.shape[1]
+        self.classes = 0 if labels is None else int(labels.max()) + 1
+        _, channels, size, _ = data.shape
         rng = self._rng(-1)
         layout: Any = {"device": data.device, "memory_format": torch.channels_last}
-        self.generator = build_generator(settings.family, settings.width, channels)
-        self.critic = self.family.critic(settings.critic_width or settings.width, channels)
+        self.generator = self._fresh_generator()
+        self.critic = self.family.critic(settings.critic_width or settings.width, channels + self.classes, size)
         for network in (self.generator, self.critic):
             initialise(network, rng)
             network.to(**layout)
+        if labels is not None:
+            self._label().share_like(labels)
+            self._codes = one_hot(labels).to(data)[..., None, None]
         rate = settings.learning_rate
         self._adam_generator = torch.optim.Adam(self.generator.parameters(), rate, self.family.betas)
         self._adam_critic = torch.optim.Adam(self.critic.parameters(), rate, self.family.betas)
@@ -78,12 +87,26 @@ class GanTraining:
     def _rng(self, step: int) -> torch.Generator:
         return torch.Generator().manual_seed(self.settings.seed * 1_000_003 + step + 1)
 
+    def _fresh_generator(self) -> nn.Module:
+        _, channels, size, _ = self.data.shape
+        return build_generator(self.settings.family, self.settings.width, channels, size, classes=self.classes)
+
+    def _label(self) -> DrawnLabel:
+        return next(layer for layer in self.generator.modules() if isinstance(layer, DrawnLabel))
+
     def _latents(self, rng: torch.Generator) -> Tensor:
-        return torch.randn(self.settings.batch, LATENT, 1, 1, generator=rng).to(self.data.device)
+        shape = latent_shape(self.settings.family)
+        return torch.randn(self.settings.batch, *shape, generator=rng).to(self.data.device)
 
     def _batch(self, rng: torch.Generator) -> Tensor:
-        index = torch.randint(len(self.data), (self.settings.batch,), generator=rng)
-        return self.data[index.to(self.data.device)].contiguous(memory_format=torch.channels_last)
+        index = torch.randint(len(self.data), (self.settings.batch,), generator=rng).to(self.data.device)
+        images = self.data[index].contiguous(memory_format=torch.channels_last)
+        return _labelled(images, self._codes[index]) if self.classes else images
+
+    def _made(self, rng: torch.Generator) -> Tensor:
+        latents = self._latents(rng)
+        images = self.generator(latents)
+        return _labelled(images, self._label().code(latents)) if self.classes else images
 
     def step(self) -> dict[str, float]:
         """One update of the generator and `critic_steps` of the critic. Returns both losses."""
@@ -93,10 +116,10 @@ class GanTraining:
             torch.manual_seed(int(torch.randint(2**62, (), generator=rng)))  # dropout reads the global state
             for _ in range(self.family.critic_steps):
                 with torch.no_grad():
-                    fake = self.generator(self._latents(rng))
+                    fake = self._made(rng)
                 loss_critic = critic_loss(self.critic, self._batch(rng), fake, rng)
                 _update(self._adam_critic, loss_critic)
-            loss_generator = generator_loss(self.critic, self.generator(self._latents(rng)))
+            loss_generator = generator_loss(self.critic, self._made(rng))
             _update(self._adam_generator, loss_generator)
         self.done += 1
         return {"critic": float(loss_critic.detach()), "generator": float(loss_generator.detach())}
@@ -109,7 +132,7 @@ class GanTraining:
 
         Differs from the paper's scripts, which sample in training mode: there a sample depends on its batch.
         """
-        copy = build_generator(self.settings.family, self.settings.width, self.data.shape[1]).to(self.data.device)
+        copy = self._fresh_generator().to(self.data.device)
         copy.load_state_dict(self.generator.state_dict())
         for layer in copy.modules():
             if isinstance(layer, nn.BatchNorm2d):
@@ -136,11 +159,22 @@ class GanTraining:
             raise MismatchError(
                 f"the checkpoint is of {state.settings['training']}, this run of {asdict(self.settings)}."
             )
-        self.generator.load_state_dict(dict(state.parts["generator"].tensors))
-        self.critic.load_state_dict(dict(state.parts["critic"].tensors))
+        for name, network in (("generator", self.generator), ("critic", self.critic)):
+            try:
+                network.load_state_dict(dict(state.parts[name].tensors))
+            except RuntimeError:
+                raise MismatchError(
+                    f"the checkpoint's {name} is of images of another size, or of other channels or labels than "
+                    f"these: {tuple(self.data.shape[1:])}, {self.classes} labels."
+                ) from None
         _restore_optimiser(self._adam_generator, state.parts["adam_generator"])
         _restore_optimiser(self._adam_critic, state.parts["adam_critic"])
         self.done = int(state.settings["done"])
+
+
+def _labelled(images: Tensor, codes: Tensor) -> Tensor:
+    """What the critic of a conditional family sees: images, and a plane for each label, full of one or zero."""
+    return torch.cat([images, codes.to(images).expand(-1, -1, *images.shape[2:])], 1)
 
 
 def _update(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
@@ -224,4 +258,5 @@ LOSSES: dict[str, tuple[CriticLoss, GeneratorLoss]] = {
     "wgan-gp": (_wgan_critic, _wgan_generator),
     "lsgan": (_lsgan_critic, _lsgan_generator),
     "ebgan": (_ebgan_critic, _ebgan_generator),
+    "c-dcgan": (_dcgan_critic, _dcgan_generator),
 }

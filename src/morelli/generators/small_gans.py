@@ -1,7 +1,8 @@
-"""The four small GANs of the paper for 64×64 images: DCGAN, WGAN-GP, LSGAN and EBGAN.
+"""The small GANs of the paper for 64×64 and 128×128 images: DCGAN, WGAN-GP, LSGAN, EBGAN and a conditional DCGAN.
 
-Source: arXiv 2306.06210, appendix G.2. `width` is the paper's 64 "base channels"; everything scales with it.
-Training is in `gan_training.py`.
+Source: arXiv 2306.06210, appendix G.2. `width` is the paper's 64 "base channels"; everything scales with it. At 128×128
+each network has one block more at its widest end, as the paper's DCGAN of mammograms has; it has no LSGAN and EBGAN of
+that size. Training is in `gan_training.py`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from morelli.errors import MismatchError
+from morelli.generators.labels import DrawnLabel
+
 LATENT = 100
-SIZE = 64
+SIZES = (64, 128)
 
 
 @dataclass(frozen=True)
@@ -21,22 +25,33 @@ class Family:
     """One way to build and train a small GAN. Its losses stand under the same name in `gan_training.LOSSES`.
 
     Attributes:
+        generator, critic: built from width, channels and size; a conditional generator from the number of labels too.
         betas: of Adam, for both networks.
         critic_steps: updates of the critic for one of the generator.
-        epochs: (CelebA, LSUN) in the paper, for whom wants the paper's length.
+        epochs: (CelebA, LSUN) in the paper, for whom wants the paper's length; None where it names none.
+        conditional: images have labels. The generator's latent has one value more, which draws the label.
     """
 
-    generator: Callable[[int, int], nn.Module]
-    critic: Callable[[int, int], nn.Module]
+    generator: Callable[..., nn.Module]
+    critic: Callable[[int, int, int], nn.Module]
     betas: tuple[float, float]
     critic_steps: int
-    epochs: tuple[int, int]
+    epochs: tuple[int, int] | None
+    conditional: bool = False
 
 
-def deconvolution_generator(width: int = 64, channels: int = 3) -> nn.Sequential:
-    """ConvT 100→8w→4w→2w→w→3, kernel 4, batch norm and ReLU between, tanh after; no biases."""
-    sizes = [LATENT, 8 * width, 4 * width, 2 * width, width]
-    layers: list[nn.Module] = []
+def _doubled(width: int, size: int) -> list[int]:
+    """w, 2w, 4w, … for every halving of the image down to 4×4."""
+    return [width * 2**i for i in range(size.bit_length() - 3)]
+
+
+def deconvolution_generator(width: int = 64, channels: int = 3, size: int = 64, classes: int = 0) -> nn.Sequential:
+    """ConvT 100→8w→4w→2w→w→3, kernel 4, batch norm and ReLU between, tanh after; no biases. At 128×128 from 16w on.
+
+    With classes, a label's one-hot code is appended to the latent, so the first layer's weights are its embedding.
+    """
+    sizes = [LATENT + classes, *reversed(_doubled(width, size))]
+    layers: list[nn.Module] = [DrawnLabel(classes)] if classes else []
     for i, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False)):
         stride, padding = (1, 0) if i == 0 else (2, 1)
         layers += [
@@ -47,9 +62,9 @@ def deconvolution_generator(width: int = 64, channels: int = 3) -> nn.Sequential
     return nn.Sequential(*layers, nn.ConvTranspose2d(width, channels, 4, 2, 1, bias=False), nn.Tanh())
 
 
-def upsampling_generator(width: int = 64, channels: int = 3) -> nn.Sequential:
+def upsampling_generator(width: int = 64, channels: int = 3, size: int = 64) -> nn.Sequential:
     """LSGAN's: linear 100→2w·8·8, three times nearest ×2, conv 3×3, batch norm (eps 0.8), ReLU; conv 3×3, tanh."""
-    sizes = [2 * width, 2 * width, 2 * width, width]
+    sizes = [2 * width] * (len(_doubled(width, size)) - 1) + [width]
     layers: list[nn.Module] = [
         nn.Flatten(),
         nn.Linear(LATENT, sizes[0] * 64),
@@ -78,21 +93,25 @@ def _downward(widths: list[int], norm: type[nn.Module] | None) -> list[nn.Module
     return layers
 
 
-def batch_norm_critic(width: int = 64, channels: int = 3) -> nn.Sequential:
+def batch_norm_critic(width: int = 64, channels: int = 3, size: int = 64) -> nn.Sequential:
     """DCGAN's discriminator. Returns logits [n]; the paper's sigmoid is inside the loss."""
-    blocks = _downward([channels, width, 2 * width, 4 * width, 8 * width], nn.BatchNorm2d)
-    return nn.Sequential(*blocks, nn.Conv2d(8 * width, 1, 4, bias=False), nn.Flatten(0))
+    return _convolution_critic(width, channels, size, nn.BatchNorm2d)
 
 
-def layer_norm_critic(width: int = 64, channels: int = 3) -> nn.Sequential:
+def layer_norm_critic(width: int = 64, channels: int = 3, size: int = 64) -> nn.Sequential:
     """WGAN-GP's critic: DCGAN's with layer norm, since the penalty is per sample. Returns [n]."""
-    blocks = _downward([channels, width, 2 * width, 4 * width, 8 * width], nn.GroupNorm)
-    return nn.Sequential(*blocks, nn.Conv2d(8 * width, 1, 4, bias=False), nn.Flatten(0))
+    return _convolution_critic(width, channels, size, nn.GroupNorm)
 
 
-def dropout_critic(width: int = 64, channels: int = 3) -> nn.Sequential:
+def _convolution_critic(width: int, channels: int, size: int, norm: type[nn.Module]) -> nn.Sequential:
+    widths = _doubled(width, size)
+    last = nn.Conv2d(widths[-1], 1, 4, bias=False)
+    return nn.Sequential(*_downward([channels, *widths], norm), last, nn.Flatten(0))
+
+
+def dropout_critic(width: int = 64, channels: int = 3, size: int = 64) -> nn.Sequential:
     """LSGAN's: conv 3×3 stride 2 of w/4, w/2, w, 2w, 2w channels, leaky ReLU, dropout 0.25. Returns [n]."""
-    sizes = [channels, width // 4, width // 2, width, 2 * width, 2 * width]
+    sizes = [channels, width // 4, width // 2, width, *[2 * width] * (len(_doubled(width, size)) - 2)]
     layers: list[nn.Module] = []
     for i, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False)):
         layers += [nn.Conv2d(before, after, 3, 2, 1), nn.LeakyReLU(0.2), nn.Dropout2d(0.25)]
@@ -104,21 +123,17 @@ def dropout_critic(width: int = 64, channels: int = 3) -> nn.Sequential:
 class AutoencoderCritic(nn.Module):
     """EBGAN's: 3→w→2w→4w by stride-2 convolutions and back; the energy is the reconstruction error."""
 
-    def __init__(self, width: int = 64, channels: int = 3) -> None:
+    def __init__(self, width: int = 64, channels: int = 3, size: int = 64) -> None:
         super().__init__()
-        self.encode = nn.Sequential(*_downward([channels, width, 2 * width, 4 * width], nn.BatchNorm2d))
-        self.decode = nn.Sequential(
-            nn.ConvTranspose2d(4 * width, 2 * width, 4, 2, 1, bias=False),
-            nn.BatchNorm2d(2 * width),
-            nn.ReLU(),
-            nn.ConvTranspose2d(2 * width, width, 4, 2, 1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-            nn.ConvTranspose2d(width, channels, 4, 2, 1),
-        )
+        widths = _doubled(width, size)[:-1]
+        self.encode = nn.Sequential(*_downward([channels, *widths], nn.BatchNorm2d))
+        layers: list[nn.Module] = []
+        for before, after in zip(widths[:0:-1], widths[-2::-1], strict=True):
+            layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+        self.decode = nn.Sequential(*layers, nn.ConvTranspose2d(width, channels, 4, 2, 1))
 
     def forward(self, samples: Tensor) -> tuple[Tensor, Tensor]:
-        """[n, c, 64, 64] → energy [n], code [n, 4w·8·8]."""
+        """[n, c, h, w] → energy [n], code [n, …]: 4w·8·8 of 64×64 images."""
         code = self.encode(samples)
         error = (self.decode(code).float() - samples.float()).square().flatten(1).mean(1)
         return error, code.flatten(1)
@@ -129,12 +144,34 @@ FAMILIES = {
     "wgan-gp": Family(deconvolution_generator, layer_norm_critic, (0.0, 0.9), 5, (200, 10)),
     "lsgan": Family(upsampling_generator, dropout_critic, (0.5, 0.999), 1, (100, 10)),
     "ebgan": Family(deconvolution_generator, AutoencoderCritic, (0.5, 0.999), 1, (100, 5)),
+    "c-dcgan": Family(deconvolution_generator, batch_norm_critic, (0.5, 0.999), 1, None, conditional=True),
 }
 
 
-def build_generator(family: str, width: int = 64, channels: int = 3) -> nn.Module:
-    """A fresh generator, latent [n, 100, 1, 1] → samples [n, channels, 64, 64] in [−1, 1]."""
-    return FAMILIES[family].generator(width, channels)
+def latent_shape(family: str) -> tuple[int, int, int]:
+    """Of one latent, drawn from N(0, I)."""
+    return (LATENT + FAMILIES[family].conditional, 1, 1)
+
+
+def build_generator(family: str, width: int = 64, channels: int = 3, size: int = 64, *, classes: int = 0) -> nn.Module:
+    """A fresh generator, latent [n, *latent_shape(family)] → samples [n, channels, size, size] in [−1, 1].
+
+    Raises:
+        MismatchError: another size than 64 or 128, a conditional family without labels, or labels in another family.
+    """
+    check_size(size, size)
+    found = FAMILIES[family]
+    if not (classes > 1 if found.conditional else classes == 0):
+        needs = "at least two labels" if found.conditional else "no labels"
+        raise MismatchError(f"family '{family}' takes {needs}; it was given {classes}.")
+    return found.generator(width, channels, size, *([classes] if classes else []))
+
+
+def check_size(height: int, width: int) -> None:
+    """Raises MismatchError unless images of this size are built here."""
+    if height != width or height not in SIZES:
+        built = " or ".join(f"{size}×{size}" for size in SIZES)
+        raise MismatchError(f"images are {height}×{width}; these GANs make {built}.")
 
 
 def initialise(module: nn.Module, rng: torch.Generator) -> None:

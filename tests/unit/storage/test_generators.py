@@ -7,6 +7,7 @@ import torch
 
 import morelli
 from morelli.errors import UnreadableBundle
+from morelli.generators.small_gans import build_generator
 from morelli.storage.generators import load_generator, save_generator, shipped_generators
 
 CLOTHING = ["clothing-dcgan", "clothing-dcgan-b", "clothing-ebgan", "clothing-lsgan", "clothing-wgan-gp"]
@@ -42,6 +43,15 @@ def test_round_trip_in_half_precision(tmp_path: Path) -> None:
         assert torch.equal(one, other)
 
 
+def test_a_conditional_generator_of_128_by_128(tmp_path: Path) -> None:
+    module = build_generator("c-dcgan", 4, 1, 128, classes=3).eval()
+    module[0].share_like(torch.tensor([0, 1, 1, 2]))
+    save_generator(module, "c-dcgan", tmp_path / "g", {}, size=128)
+    found = morelli.TorchGenerator(load_generator(tmp_path / "g"), (101, 1, 1), announce=lambda line: None)
+    assert found.samples(2, seed=0).shape == (2, 1, 128, 128)
+    assert torch.equal(found.module[0].bounds, module[0].bounds.half().float())
+
+
 def test_refused(tmp_path: Path) -> None:
     with pytest.raises(UnreadableBundle, match="shipped are clothing-dcgan"):
         load_generator("clothing-vqgan")
@@ -50,3 +60,6 @@ def test_refused(tmp_path: Path) -> None:
     save_generator(load_generator("clothing-lsgan"), "dcgan", tmp_path / "mislabelled", {})
     with pytest.raises(UnreadableBundle, match="not a small GAN"):
         load_generator(tmp_path / "mislabelled")
+    save_generator(load_generator("clothing-lsgan"), "lsgan", tmp_path / "large", {}, size=256)
+    with pytest.raises(UnreadableBundle, match=r"not a small GAN.*64×64 or 128×128"):
+        load_generator(tmp_path / "large")
