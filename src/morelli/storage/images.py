@@ -65,6 +65,30 @@ def decode(data: bytes, spec: SampleSpec, max_pixels: int) -> tuple[Tensor, dict
     _span(spec)
     if channels not in (1, 3):
         raise MismatchError(f"is a picture, read with 1 or 3 channels; this model reads {channels}. Give it its own.")
+    pixels, facts = _decoded(data, channels, max_pixels)
+    if facts["size"] != [width, height]:
+        raise MismatchError(
+            f"is {facts['size'][0]}x{facts['size'][1]}; this model reads {width}x{height}. Pictures are never resized: "
+            "give the file as the generator wrote it."
+        )
+    return _scaled(pixels[None], _top(facts), spec), facts
+
+
+def decode_any(data: bytes, max_pixels: int) -> tuple[Tensor, dict[str, Any]]:
+    """Reads one picture of whatever size: uint8 [3, h, w], and facts as `decode` has them. Sixteen bits become eight.
+
+    Raises UnreadableSample, with a text that starts with a verb.
+    """
+    pixels, facts = _decoded(data, 3, max_pixels)
+    return (pixels.double() / _top(facts) * 255).round().to(torch.uint8), facts
+
+
+def _top(facts: dict[str, Any]) -> int:
+    return 65535 if facts["mode"] in GREY_16 else 255
+
+
+def _decoded(data: bytes, channels: int, max_pixels: int) -> tuple[Tensor, dict[str, Any]]:
+    """Integers [channels, h, w], and facts."""
     kind = format_of(data)
     notes: list[str] = []
     with _pillow(kind, max_pixels, notes):
@@ -78,14 +102,9 @@ def decode(data: bytes, spec: SampleSpec, max_pixels: int) -> tuple[Tensor, dict
             facts["jpeg_sampling"] = SAMPLINGS.get(JpegImagePlugin.get_sampling(image))
         plain = _plain(_upright(image, notes), notes)
         pixels = np.asarray(plain).astype(np.int32)
-    if plain.size != (width, height):
-        raise MismatchError(
-            f"is {plain.width}x{plain.height}; this model reads {width}x{height}. Pictures are never resized: "
-            "give the file as the generator wrote it."
-        )
-    values = torch.from_numpy(_with_channels(pixels, channels, notes)).unsqueeze(0)
-    samples = _scaled(values, 65535 if plain.mode in GREY_16 else 255, spec)
-    return samples, facts | {"size": [width, height], "notes": notes}
+    facts["size"] = [plain.width, plain.height]
+    values = torch.from_numpy(_with_channels(pixels, channels, notes))
+    return values, facts | {"notes": notes}
 
 
 def format_of(data: bytes) -> str:

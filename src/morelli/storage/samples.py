@@ -15,7 +15,7 @@ from torch import Tensor
 
 from morelli.errors import MismatchError, UnreadableSample
 from morelli.features.protocol import SampleSpec
-from morelli.storage.images import decode, from_eight_bits, to_eight_bits, write_image
+from morelli.storage.images import decode, decode_any, from_eight_bits, to_eight_bits, write_image
 from morelli.storage.tables import parse
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "from_eight_bits",
     "read",
     "read_all",
+    "read_picture",
     "to_eight_bits",
     "write_image",
 ]
@@ -81,6 +82,14 @@ class Collection:
     refused: list[tuple[Path, str]]
 
 
+def _with_file(path: Path, data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    """Facts of the content, with those of the file."""
+    promised = SUFFIXES.get(path.suffix.lower(), facts["format"])
+    if promised != facts["format"]:
+        facts["notes"].append(f"suffix {path.suffix} does not match format {facts['format']}")
+    return {"sha256": sha256(data).hexdigest()} | facts
+
+
 def find(source: str | Path | Sequence[str | Path]) -> list[Path]:
     """The files that a file name, a folder, a glob pattern, or a sequence of those stands for.
 
@@ -119,10 +128,17 @@ def read(path: Path, spec: SampleSpec, limits: Limits = LIMITS) -> Reading:
             samples, facts = parse(data, spec, limits.max_rows)
     except (MismatchError, UnreadableSample) as error:
         raise type(error)(f"{_shown(path.name or path)} {error}") from error
-    promised = SUFFIXES.get(path.suffix.lower(), facts["format"])
-    if promised != facts["format"]:
-        facts["notes"].append(f"suffix {path.suffix} does not match format {facts['format']}")
-    return Reading(str(path), samples, {"sha256": sha256(data).hexdigest()} | facts)
+    return Reading(str(path), samples, _with_file(path, data, facts))
+
+
+def read_picture(path: Path, limits: Limits = LIMITS) -> tuple[Tensor, dict[str, Any]]:
+    """One picture of whatever size: uint8 [3, h, w], and its facts as `read` gives them. Raises UnreadableSample."""
+    try:
+        data = _bytes(path, limits.max_bytes)
+        pixels, facts = decode_any(data, limits.max_pixels)
+    except UnreadableSample as error:
+        raise UnreadableSample(f"{_shown(path.name or path)} {error}") from error
+    return pixels, _with_file(path, data, facts)
 
 
 def read_all(

@@ -1,0 +1,139 @@
+"""Fingerprints: what a network, trained on synthetic generators alone, reads in the residual's spectrum.
+
+Source: arXiv 2307.15977. Differs: the spectrum is windowed, logarithmic and of one half-plane, since the other mirrors
+it; the phase between colour channels is kept; windows are of 64 pixels, so that small images can be read too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from morelli.errors import MismatchError
+from morelli.features.denoiser import Denoiser
+from morelli.numerics.spectrum import hann
+
+WINDOW = 64  # pixels of a side
+GRID = 8  # windows begin at multiples of this
+FLOOR = 1e-3  # squared grey levels: what rounding to 8 bits leaves everywhere is 1/12
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """The network's size, as `transformers` builds it: by default a ResNet-18 of half the width.
+
+    Attributes:
+        kind: "basic" blocks, or "bottleneck".
+        pooled: pool after the first convolution, as the original does; without, all takes four times as long.
+        dimensions: of a fingerprint.
+    """
+
+    widths: tuple[int, ...] = (32, 64, 128, 256)
+    depths: tuple[int, ...] = (2, 2, 2, 2)
+    kind: str = "basic"
+    stem: int = 32
+    pooled: bool = True
+    dimensions: int = 256
+
+
+RESNET_50 = Backbone((256, 512, 1024, 2048), (3, 4, 6, 3), "bottleneck", 64, True, 2048)  # the paper's
+
+
+class FingerprintNetwork(nn.Module):
+    """Windows [n, 3, 64, 64] in [0, 1] → fingerprints [n, dimensions] of length 1."""
+
+    def __init__(self, backbone: Backbone | None = None, denoiser: Denoiser | None = None) -> None:
+        super().__init__()
+        from transformers import ResNetConfig, ResNetModel  # seconds to import
+
+        self.settings = backbone or Backbone()
+        self.denoiser = (denoiser or Denoiser()).eval().requires_grad_(False)
+        config = ResNetConfig(
+            num_channels=CHANNELS,
+            embedding_size=self.settings.stem,
+            hidden_sizes=list(self.settings.widths),
+            depths=list(self.settings.depths),
+            layer_type=self.settings.kind,
+        )
+        self.backbone = ResNetModel(config)
+        if not self.settings.pooled:
+            self.backbone.embedder.pooler = nn.Identity()  # type: ignore[assignment]
+        self.scale = nn.BatchNorm2d(CHANNELS)
+        self.project = nn.Linear(self.settings.widths[-1], self.settings.dimensions)
+
+    def forward(self, windows: Tensor) -> Tensor:
+        with torch.no_grad():
+            spectra = seen(self.denoiser(windows).float() * 255)
+        features = self.backbone(self.scale(spectra)).pooler_output.flatten(1)
+        return normalize(self.project(features).float())
+
+
+CHANNELS = 5
+
+
+def seen(residuals: Tensor) -> Tensor:
+    """Residuals [n, 3, h, w] in grey levels → [n, 5, h, w // 2 + 1]: log power, cosine of phase between channels.
+
+    Red against green and green against blue; rows of frequencies from −h/2 to h/2 − 1.
+    """
+    centred = residuals - residuals.mean((-2, -1), keepdim=True)
+    spectrum = torch.fft.fftshift(
+        torch.fft.rfft2(centred * hann(residuals.shape[-2], residuals.shape[-1], residuals), norm="ortho"), -2
+    )
+    logarithm = (spectrum.abs().square() + FLOOR).log()
+    cross = spectrum[:, :-1] * spectrum[:, 1:].conj()
+    return torch.cat([logarithm, cross.real / (cross.abs() + FLOOR)], 1)
+
+
+def windows_of(image: Tensor, most: int) -> Tensor:
+    """[3, h, w] → [m, 3, 64, 64], at most `most` × `most` windows spread over the image, from border to border.
+
+    Raises MismatchError for an image with a side below 64 pixels.
+    """
+    if image.ndim != 3 or len(image) != 3 or min(image.shape[1:]) < WINDOW:
+        raise MismatchError(
+            f"an image is {tuple(image.shape)}; a fingerprint needs 3 channels and sides of 64 or more."
+        )
+    rows, columns = (_starts(length, most) for length in image.shape[1:])
+    return torch.stack([image[:, top : top + WINDOW, left : left + WINDOW] for top in rows for left in columns])
+
+
+def _starts(length: int, most: int) -> list[int]:
+    """Multiples of 8, so that whatever grid an image was made on is met at the same place."""
+    count = min(most, length // WINDOW)
+    last = (length - WINDOW) // GRID
+    return [round(i * last / max(1, count - 1)) * GRID for i in range(count)]
+
+
+@dataclass(frozen=True, eq=False)
+class FingerprintExtractor:
+    """Images of any size from 64×64 → fingerprints; nine or more windows of one image are averaged.
+
+    Attributes:
+        most: windows a side, at most; the paper has three of 128 pixels.
+        digest: of the network, for whoever stores fingerprints: two networks' fingerprints cannot be compared.
+    """
+
+    network: FingerprintNetwork
+    digest: str = ""
+    most: int = 4
+
+    def extract(self, images: Sequence[Tensor], progress: Callable[[int], None] | None = None) -> Tensor:
+        """Images uint8 [3, h, w] → [n, dimensions] of length 1, on the network's device as it computes them."""
+        device = next(self.network.parameters()).device
+        found = []
+        for image in images:
+            parts = [self.network(some.to(device).float() / 255) for some in windows_of(image, self.most).split(BATCH)]
+            found.append(normalize(torch.cat(parts).mean(0), dim=0).cpu())
+            if progress:
+                progress(1)
+        return torch.stack(found) if found else torch.zeros(0, self.network.settings.dimensions)
+
+    def settings(self) -> dict[str, Any]:
+        return {"digest": self.digest, "most": self.most, "backbone": asdict(self.network.settings)}
