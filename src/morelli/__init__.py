@@ -13,8 +13,12 @@ from morelli.errors import MorelliError
 
 if TYPE_CHECKING:
     from morelli.app.attributing import attribute
+    from morelli.app.banks import train_bank
     from morelli.app.bundles import inspect, load, save
+    from morelli.app.fingerprints import train_fingerprint
+    from morelli.app.galleries import enrol
     from morelli.app.gans import train_gan
+    from morelli.app.identifying import identify, lineage, verify
     from morelli.app.training import train
     from morelli.attribution.attributor import Attributor
     from morelli.attribution.report import Outcome, Report, Verdict
@@ -27,11 +31,17 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "attribute": "app.attributing",
+    "enrol": "app.galleries",
+    "identify": "app.identifying",
     "inspect": "app.bundles",
+    "lineage": "app.identifying",
     "load": "app.bundles",
     "save": "app.bundles",
     "train": "app.training",
+    "train_bank": "app.banks",
+    "train_fingerprint": "app.fingerprints",
     "train_gan": "app.gans",
+    "verify": "app.identifying",
     "Attributor": "attribution.attributor",
     "Outcome": "attribution.report",
     "Report": "attribution.report",
@@ -64,12 +74,18 @@ __all__ = [
     "Verdict",
     "__version__",
     "attribute",
+    "enrol",
+    "identify",
     "inspect",
+    "lineage",
     "load",
     "load_generator",
     "save",
     "train",
+    "train_bank",
+    "train_fingerprint",
     "train_gan",
+    "verify",
     "write_image",
 ]
 

@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from morelli._version import __version__
-from morelli.cli import render
+from morelli.cli import render, zero_shot
+from morelli.cli.options import Bf16, Device, Overwrite, Seed, device_of
 from morelli.cli.progress import bars, errors
 from morelli.errors import MorelliError
 
@@ -70,12 +71,6 @@ class Family(StrEnum):
     c_dcgan = "c-dcgan"
 
 
-Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu or cuda.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is at the output path.")]
-Seed = Annotated[int, typer.Option(min=0, max=2**31, help="Of every random choice.")]
-Bf16 = Annotated[bool, typer.Option("--bf16", help="Train in bfloat16: faster on hardware that has it.")]
-
-
 def main() -> None:
     """The entry point. Errors raised on purpose become one line and exit code 2."""
     try:
@@ -126,7 +121,7 @@ def head(
             layer=layer,
             whole=whole,
             seed=seed,
-            device=_device(device),
+            device=device_of(device),
             overwrite=overwrite,
             stage=stage,
         )
@@ -197,7 +192,7 @@ def train(
             epochs=epochs,
             bf16=bf16,
             seed=seed,
-            device=_device(device),
+            device=device_of(device),
             overwrite=overwrite,
             stage=stage,
         )
@@ -230,7 +225,7 @@ def attribute(
     from morelli.app.pages import write_report
 
     with bars() as stage:
-        found = run(files, attributor, csv=csv, certify=certify, device=_device(device), stage=stage)
+        found = run(files, attributor, csv=csv, certify=certify, device=device_of(device), stage=stage)
     if report is not None:
         write_report(found, attributor, report)
     print(json.dumps(found.to_dict(), indent=1) if as_json else render.verdicts(found.to_dict()))
@@ -284,7 +279,7 @@ def train_gan(
             batch=batch,
             seed=seed,
             bf16=bf16,
-            device=_device(device),
+            device=device_of(device),
             channels=channels,
             size=size,
             stage=stage,
@@ -313,14 +308,4 @@ def demo(
     print(f"written: {out}/report.html, {out}/result.json; the images are in {out}/images")
 
 
-def _device(name: str) -> str:
-    import torch
-
-    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-    if chosen.partition(":")[0] not in ("cpu", "cuda"):
-        raise MorelliError(f"the device is '{name}'; expected auto, cpu or cuda.")
-    if chosen.startswith("cuda"):
-        if not torch.cuda.is_available():
-            raise MorelliError(f"the device is '{name}', but this machine has no CUDA. Use --device cpu.")
-        torch.set_float32_matmul_precision("high")  # TF32
-    return chosen
+zero_shot.register(app)

@@ -75,6 +75,69 @@ def comparison(result: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
     return "\n".join(aligned(rows))
 
 
+def cards(found: Mapping[str, Any]) -> str:
+    """One line per entry; everything of a single one."""
+    if len(found) == 1:
+        ((name, card),) = found.items()
+        return "\n".join(aligned([("name", name), *((key, str(value)) for key, value in card.items() if value)]))
+    rows = [("model", "samples", "formats", "sizes", "enrolled")]
+    for name, card in found.items():
+        formats, sizes = (", ".join(f"{n} {what}" for what, n in card[key].items()) for key in ("formats", "sizes"))
+        rows.append((name, str(card["samples"]), formats, sizes, card["made"]))
+    return "\n".join([*aligned(rows), "", f"{len(found)} models"])
+
+
+def identification(found: Mapping[str, Any], shown: int = 3) -> str:
+    """Per sample the answer, and the first candidates with score and p-value."""
+    rows = [("identified", "p(none)", "sample", "most like (score; p-value of its own samples)")]
+    for sample in found["samples"][:SHOWN]:
+        first = (f"{c['name']} ({c['score']:.2f}; {c['p_value']:.2g})" for c in sample["candidates"][:shown])
+        rows.append(
+            (sample["identified"] or "none of these", f"{sample['p_value']:.4f}", sample["file"], ", ".join(first))
+        )
+    lines = aligned(rows)
+    if len(found["samples"]) > SHOWN:
+        lines.append(f"… and {len(found['samples']) - SHOWN} more; use --json to see all.")
+    lines += [f"refused: {refused['reason']}" for refused in found["refused"][:SHOWN]]
+    gallery = found["gallery"]
+    promise = (
+        f"{gallery['entries']} models known. Samples of others are identified in about {gallery['rate']:.1%} of cases"
+    )
+    return "\n".join(
+        [*lines, "", f"{promise}, as far as they resemble the models this was measured on.", found["limits"]]
+    )
+
+
+def verification(found: Mapping[str, Any]) -> str:
+    """The answer, and what it rests on."""
+    share, low, high = found["missed"]
+    rows = [
+        ("answer", found["answer"]),
+        ("score", f"{found['score']:.3f}"),
+        ("p(one model)", f"{found['p_one']:.4f}"),
+        ("p(two models)", f"{found['p_two']:.4f}"),
+        ("rate", f"sets of two models are called one in at most {found['rate']:.1%} of cases"),
+        ("missed", f"sets of one model are not called so in {share:.1%} (90 % interval {low:.1%} to {high:.1%})"),
+        ("known models", str(found["models"])),
+    ]
+    return "\n".join(aligned(rows))
+
+
+def lineage(found: Mapping[str, Any]) -> str:
+    """The base, and the nearest entry against all others."""
+    rows = [
+        ("base", found["base"] or "none that is certain"),
+        ("nearest", found["nearest"]),
+        ("p(none)", f"{found['p_value']:.4f}"),
+    ]
+    lines = aligned(rows)
+    if found["relations"]:
+        against = [("rather than", "by (standard deviations)", "p-value")]
+        against += [(r["name"], f"{r['margin']:.2f}", f"{r['p_value']:.2g}") for r in found["relations"][:SHOWN]]
+        lines += ["", *aligned(against)]
+    return "\n".join([*lines, "", found["limits"]])
+
+
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Columns of equal width, two blanks apart."""
     widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows)))]

@@ -10,8 +10,8 @@ WIDTH, LAYERS = 16, 5
 class Denoiser(nn.Module):
     """[n, 3, h, w] in [0, 1] → the same shape: the noise it sees, to be subtracted.
 
-    Five 3×3 convolutions with 16 features, so that a pixel's noise depends on 11×11 pixels. Source: DnCNN (Zhang et al.,
-    IEEE TIP 2017), which predicts the noise as well, with 17 layers of 64 features and batch norm. Trained by
+    Five 3×3 convolutions with 16 features, so that a pixel's noise depends on 11×11 pixels. Source: DnCNN (Zhang et
+    al., IEEE TIP 2017), which predicts the noise as well, with 17 layers of 64 features and batch norm. Trained by
     `experiments/denoiser/run.py`.
     """
 

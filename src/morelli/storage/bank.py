@@ -59,7 +59,7 @@ def read_bank(bank: Path) -> Iterator[Trained]:
     """All synthetic generators of a bank, by name of blueprint. Raises UnreadableBundle where there are none."""
     shards = sorted(bank.glob(f"*{SUFFIX}"))
     if not shards:
-        raise UnreadableBundle(f"{bank} holds no synthetic generators; train some with `morelli train-bank`.")
+        raise UnreadableBundle(f"{bank} holds no synthetic generators; train some with `morelli.train_bank`.")
     for shard in shards:
         yield from read_shard(shard)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from morelli.features.denoiser import Denoiser
 from morelli.features.perceptual import PerceptualNetwork
 from morelli.numerics.state import State
 from morelli.storage import bundle
@@ -21,6 +22,13 @@ def default_perceptual() -> PerceptualNetwork:
     """Our own, in evaluation mode."""
     module = PerceptualNetwork()
     _load(module, SHIPPED / "perceptual")
+    return module.eval()
+
+
+def default_denoiser() -> Denoiser:
+    """Our own, in evaluation mode."""
+    module = Denoiser()
+    _load(module, SHIPPED / "denoiser")
     return module.eval()
 
 

@@ -1,0 +1,188 @@
+"""Galleries: enrol a model from samples, list, remove, export and import."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from morelli._version import __version__
+from morelli.app.sources import Stage, silent
+from morelli.attribution.gallery import LEAST, Entry, Gallery, check_name
+from morelli.attribution.report import RefusedFile
+from morelli.attribution.world import World
+from morelli.errors import MismatchError, TooFewSamples, UnreadableBundle, UnreadableSample
+from morelli.features.fingerprint import WINDOW, FingerprintExtractor
+from morelli.storage import gallery_folder
+from morelli.storage.fingerprint_network import read_fingerprint_network
+from morelli.storage.samples import find, read_picture
+
+ADVISED = 10  # samples of an entry
+Source = str | Path | Sequence[str | Path]
+
+
+@dataclass(frozen=True, eq=False)
+class Fingerprints:
+    """Of many pictures: values [n, d], the file and the facts of each, and files that were refused."""
+
+    values: Tensor
+    files: tuple[str, ...]
+    facts: tuple[dict[str, Any], ...]
+    refused: tuple[RefusedFile, ...]
+
+    def warnings(self) -> list[str]:
+        """What should not decide, but might: all files alike in something that the model did not make."""
+        formats = sorted({facts["format"] for facts in self.facts})
+        found = []
+        if len(formats) > 1:
+            found.append(f"the samples have different formats ({', '.join(formats)}); what a codec leaves is in them.")
+        if len({facts["sha256"] for facts in self.facts}) < len(self.facts):
+            found.append("some files are copies of others; they count as one sample each.")
+        return found
+
+
+@lru_cache(maxsize=2)
+def open_network(path: Path | None = None, device: str = "cpu") -> tuple[FingerprintExtractor, World]:
+    """The fingerprint network at `path`, or the one that ships, with its world; read once. Raises UnreadableBundle."""
+    extractor, world = read_fingerprint_network(path)
+    extractor.network.to(device)
+    return extractor, World.from_state(world)
+
+
+def fingerprint(source: Source, extractor: FingerprintExtractor, stage: Stage = silent) -> Fingerprints:
+    """Read and fingerprint pictures, one at a time. Raises UnreadableSample where not one can be used."""
+    paths = find(source)
+    progress, values, files, facts, refused = stage("fingerprinting", len(paths)), [], [], [], []
+    for path in paths:
+        try:
+            pixels, known = read_picture(path)
+            values.append(extractor.extract([pixels])[0])
+            files.append(str(path))
+            facts.append(known)
+        except MismatchError:
+            size = f"{pixels.shape[2]}x{pixels.shape[1]}"
+            reason = f"{path.name} is {size}; a fingerprint needs {WINDOW} pixels a side. Give the file as it was made."
+            refused.append(RefusedFile(str(path), reason))
+        except UnreadableSample as error:
+            refused.append(RefusedFile(str(path), str(error)))
+        progress(1)
+    if not values:
+        raise UnreadableSample(f"none of {len(paths)} files can be used; the first: {refused[0].reason}")
+    return Fingerprints(torch.stack(values), tuple(files), tuple(facts), tuple(refused))
+
+
+def enrol(
+    name: str,
+    samples: Source,
+    gallery: str | Path,
+    *,
+    network: str | Path | None = None,
+    overwrite: bool = False,
+    device: str = "cpu",
+    stage: Stage = silent,
+) -> Entry:
+    """Add a model to a gallery from samples of it; nothing is trained, and no other entry is touched.
+
+    Args:
+        name: letters, digits, ".", "_" and "-".
+        samples: ten pictures or more, of 64 pixels a side or more. Copies of one file count once.
+        gallery: a folder, made where it is missing.
+        network: a fingerprint network of your own, in place of the one that ships.
+    Raises:
+        OutOfRange: a name that is none. TooFewSamples: fewer than five pictures.
+        UnreadableBundle: there is an entry of that name, and `overwrite` is off.
+        MismatchError: the gallery was made with another fingerprint network.
+    """
+    check_name(name)
+    gallery = Path(gallery)
+    extractor, _ = open_network(None if network is None else Path(network), device)
+    there = entries(gallery) if gallery.is_dir() else ()
+    if any(entry.network != extractor.digest for entry in there if entry.name != name):
+        raise MismatchError(f"{gallery} was made with another fingerprint network. Use that one, or another gallery.")
+    if not overwrite and any(entry.name == name for entry in there):
+        raise UnreadableBundle(f"{gallery} has an entry '{name}'. Choose another name, or replace it (`--overwrite`).")
+    found = fingerprint(samples, extractor, stage)
+    once = list({facts["sha256"]: i for i, facts in reversed(list(enumerate(found.facts)))}.values())[::-1]
+    if len(once) < LEAST:
+        raise TooFewSamples(f"'{name}' has {len(once)} different samples; an entry needs {LEAST}, better {ADVISED}.")
+    entry = Entry(name, found.values[once], extractor.digest, _card(found, once))
+    gallery_folder.write_entry(gallery, name, entry.state(), overwrite=overwrite)
+    return entry
+
+
+def _card(found: Fingerprints, once: Sequence[int]) -> dict[str, Any]:
+    facts = [found.facts[i] for i in once]
+    warnings = found.warnings()
+    if len(once) < ADVISED:
+        warnings.append(f"{len(once)} samples are few; with {ADVISED} or more the ranking is steadier.")
+    return {
+        "samples": len(once),
+        "sha256": sha256("".join(sorted(each["sha256"] for each in facts)).encode()).hexdigest(),
+        "formats": _counted(each["format"] for each in facts),
+        "sizes": _counted("x".join(map(str, each["size"])) for each in facts),
+        "refused": [refused.to_dict() for refused in found.refused[:100]],
+        "warnings": warnings,
+        "morelli": __version__,
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _counted(values: Any) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for value in values:
+        counts[value] = counts.get(value, 0) + 1
+    return dict(sorted(counts.items(), key=lambda pair: -pair[1])[:20])
+
+
+def entries(gallery: str | Path) -> tuple[Entry, ...]:
+    """All entries of a gallery, by name. Raises UnreadableBundle where there is none, or an entry is damaged."""
+    return tuple(Entry.from_state(state) for state in gallery_folder.read_entries(Path(gallery)).values())
+
+
+def cards(gallery: str | Path, name: str | None = None) -> dict[str, Any]:
+    """What every entry was enrolled from, or one of them, by name. Raises UnreadableBundle where it is not there."""
+    found = {entry.name: dict(entry.card) | {"network": entry.network} for entry in entries(gallery)}
+    if name is None:
+        return found
+    if name not in found:
+        raise UnreadableBundle(f"{gallery} has no entry '{name}'; it has {', '.join(found) or 'none'}.")
+    return {name: found[name]}
+
+
+def open_gallery(
+    gallery: str | Path, *, rate: float, network: str | Path | None = None, device: str = "cpu"
+) -> tuple[Gallery, FingerprintExtractor]:
+    """A gallery ready to rank, and the network that fingerprints for it.
+
+    Raises MismatchError where the gallery was made with another network.
+    """
+    extractor, world = open_network(None if network is None else Path(network), device)
+    found = Gallery(entries(gallery), world, rate)
+    if found.entries[0].network != extractor.digest:
+        raise MismatchError(
+            f"{gallery} was made with another fingerprint network ({found.entries[0].network[:12]}…, this is "
+            f"{extractor.digest[:12]}…). Name that one, or enrol the models again."
+        )
+    return found, extractor
+
+
+def remove(name: str, gallery: str | Path) -> None:
+    """Remove an entry. Raises UnreadableBundle where there is none."""
+    gallery_folder.remove_entry(Path(gallery), name)
+
+
+def export_gallery(gallery: str | Path, file: str | Path, *, overwrite: bool = False) -> int:
+    """Write all entries to one file; returns how many."""
+    return gallery_folder.export_gallery(Path(gallery), Path(file), overwrite=overwrite)
+
+
+def import_gallery(file: str | Path, gallery: str | Path, *, overwrite: bool = False) -> list[str]:
+    """Add the entries of an exported file to a gallery; returns their names."""
+    return gallery_folder.import_gallery(Path(file), Path(gallery), overwrite=overwrite)

@@ -1,0 +1,133 @@
+"""Which known model made it, if any? Are two sets of one model? Which base does a fine-tune have?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from morelli.app.galleries import Source, fingerprint, open_gallery, open_network
+from morelli.app.sources import Stage, silent
+from morelli.attribution.gallery import Ranking
+from morelli.attribution.lineage import LIMITS, Lineage, trace
+from morelli.attribution.report import SCHEMA, RefusedFile
+from morelli.attribution.verification import Verification
+from morelli.attribution.verification import verify as compare
+
+
+@dataclass(frozen=True)
+class Identified:
+    """A ranking, with the file it is about, or the number of files that were taken together."""
+
+    file: str
+    ranking: Ranking
+    facts: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        ranking = self.ranking
+        return {
+            "file": self.file,
+            "identified": ranking.identified,
+            "p_value": ranking.p_value,
+            "candidates": [asdict(candidate) for candidate in ranking.candidates],
+            "facts": self.facts,
+        }
+
+
+@dataclass(frozen=True)
+class Identification:
+    """What `identify` returns: a ranking per file, or one for all together."""
+
+    gallery: dict[str, Any]
+    identified: tuple[Identified, ...]
+    refused: tuple[RefusedFile, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "gallery": self.gallery,
+            "samples": [each.to_dict() for each in self.identified],
+            "refused": [each.to_dict() for each in self.refused],
+            "limits": LIMITS,
+        }
+
+
+def identify(
+    samples: Source,
+    gallery: str | Path,
+    *,
+    together: bool = False,
+    rate: float = 0.05,
+    network: str | Path | None = None,
+    device: str = "cpu",
+    stage: Stage = silent,
+) -> Identification:
+    """Which of the gallery's models made these samples, if any?
+
+    Args:
+        samples: pictures of 64 pixels a side or more.
+        together: all samples are of one source; one ranking, surer than those of single samples.
+        rate: samples of models that are not in the gallery are identified at most this often.
+    Raises:
+        UnreadableSample: not one file can be used. UnreadableBundle: there is no gallery.
+        MismatchError: it was made with another network. TooFewSamples: the rate cannot be resolved.
+    """
+    opened, extractor = open_gallery(gallery, rate=rate, network=network, device=device)
+    found = fingerprint(samples, extractor, stage)
+    progress = stage("ranking", 1 if together else len(found.files))
+    groups: list[tuple[str, Tensor, dict[str, Any]]]
+    if together:
+        groups = [(f"{len(found.files)} files", found.values, {})]
+    else:
+        groups = [(file, found.values[i : i + 1], found.facts[i]) for i, file in enumerate(found.files)]
+    ranked = []
+    for file, values, facts in groups:
+        ranked.append(Identified(file, opened.rank(values), facts))
+        progress(1)
+    about = {"name": Path(gallery).name, "entries": len(opened.entries), "network": extractor.digest, "rate": rate}
+    return Identification(about, tuple(ranked), found.refused)
+
+
+def verify(
+    first: Source,
+    second: Source,
+    *,
+    rate: float = 0.05,
+    network: str | Path | None = None,
+    device: str = "cpu",
+    stage: Stage = silent,
+) -> Verification:
+    """One model or two? No gallery is needed.
+
+    Args:
+        first, second: pictures, each set of one model.
+        rate: sets of two models are called one at most this often.
+    Raises:
+        UnreadableSample: a set without a picture. OutOfRange, TooFewSamples: a rate that is none, or too small.
+    """
+    extractor, world = open_network(None if network is None else Path(network), device)
+    one, other = (fingerprint(source, extractor, stage).values for source in (first, second))
+    return compare(one, other, world, rate)
+
+
+def lineage(
+    samples: Source,
+    gallery: str | Path,
+    *,
+    rate: float = 0.05,
+    network: str | Path | None = None,
+    device: str = "cpu",
+    stage: Stage = silent,
+) -> Lineage:
+    """Which of the gallery's models has the decoder that a fine-tune's samples went through?
+
+    Args:
+        samples: five pictures or more of one model.
+        rate: of wrong claims, that it is one of these at all, and that it is this one rather than another.
+    Raises:
+        TooFewSamples: fewer samples. Otherwise what `identify` raises.
+    """
+    opened, extractor = open_gallery(gallery, rate=rate, network=network, device=device)
+    return trace(fingerprint(samples, extractor, stage).values, opened)

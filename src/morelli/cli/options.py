@@ -1,0 +1,27 @@
+"""Options that several commands share, and the device they name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from morelli.errors import MorelliError
+
+Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu or cuda.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is at the output path.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**31, help="Of every random choice.")]
+Bf16 = Annotated[bool, typer.Option("--bf16", help="Train in bfloat16: faster on hardware that has it.")]
+
+
+def device_of(name: str) -> str:
+    import torch
+
+    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    if chosen.partition(":")[0] not in ("cpu", "cuda"):
+        raise MorelliError(f"the device is '{name}'; expected auto, cpu or cuda.")
+    if chosen.startswith("cuda"):
+        if not torch.cuda.is_available():
+            raise MorelliError(f"the device is '{name}', but this machine has no CUDA. Use --device cpu.")
+        torch.set_float32_matmul_precision("high")  # TF32
+    return chosen

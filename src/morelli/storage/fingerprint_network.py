@@ -1,0 +1,45 @@
+"""The fingerprint network on disk, with the world that its scores are measured against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from morelli.errors import UnreadableBundle
+from morelli.features.fingerprint import Backbone, FingerprintExtractor, FingerprintNetwork
+from morelli.numerics.state import State
+from morelli.storage import bundle
+from morelli.storage.networks import SHIPPED
+
+KIND = "fingerprint_network"
+
+
+def write_fingerprint_network(
+    extractor: FingerprintExtractor, world: State, path: Path, provenance: Mapping[str, Any], *, overwrite: bool = False
+) -> str:
+    """Write a fingerprint network with its world in half precision; returns the bundle's digest."""
+    network = State(
+        {"backbone": asdict(extractor.network.settings), "most": extractor.most},
+        {name: x.half() if x.is_floating_point() else x for name, x in extractor.network.state_dict().items()},
+    )
+    halves = State(world.settings, {name: tensor.half() for name, tensor in world.tensors.items()})
+    state = State({"provenance": dict(provenance)}, parts={"network": network, "world": halves})
+    return bundle.write(path, KIND, state, overwrite=overwrite)
+
+
+def read_fingerprint_network(path: Path | None = None) -> tuple[FingerprintExtractor, State]:
+    """The network at `path`, or the one that ships, and the state of its world. Raises UnreadableBundle."""
+    path = path or SHIPPED / "fingerprint"
+    found = bundle.read(path, KIND)
+    part = found.state.parts["network"]
+    try:
+        backbone: dict[str, Any] = {
+            name: tuple(x) if isinstance(x, list) else x for name, x in part.settings["backbone"].items()
+        }
+        network = FingerprintNetwork(Backbone(**backbone))
+        network.load_state_dict({name: x.float() if x.is_floating_point() else x for name, x in part.tensors.items()})
+        return FingerprintExtractor(network.eval(), found.digest, part.settings["most"]), found.state.parts["world"]
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise UnreadableBundle(f"{path}: not a fingerprint network ({str(error).splitlines()[0][:120]}).") from None
