@@ -1,6 +1,6 @@
 """Train the fingerprint network that ships, on the bank.
 
-Run: python experiments/extractor/run.py [steps]      (about an hour on two CPU cores; interrupted, it goes on)
+Run: python experiments/extractor/run.py [steps [bank]]      (about an hour on a CPU core; interrupted, it goes on)
 """
 
 import json
@@ -19,16 +19,16 @@ from morelli.app.fingerprints import train_fingerprint  # noqa: E402
 from morelli.attribution.fingerprint_training import TrainingSettings  # noqa: E402
 from morelli.cli.progress import bars  # noqa: E402
 
-STEPS = 4000
+STEPS = 3000
 DATA = {"data": ["clothing_photos", "fruits100"], "licence": "CC0; CC BY-SA 4.0 (Fruits-360)"}
 
 
-def main(steps: int) -> None:
+def main(steps: int = STEPS, bank: Path = OUT) -> None:
     settings, start = TrainingSettings(steps, bf16=True), time.perf_counter()
     out = OUT.with_name("fingerprint")
     with bars() as stage:
         train_fingerprint(
-            OUT,
+            bank,
             training_photographs(),
             training_photographs(held_out=True),
             out,
@@ -42,4 +42,4 @@ def main(steps: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else STEPS)
+    main(*(kind(text) for kind, text in zip((int, Path), sys.argv[1:], strict=False)))

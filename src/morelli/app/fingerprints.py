@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from morelli.app.sources import Stage, silent
-from morelli.attribution.fingerprint_training import FingerprintTraining, TrainingSettings, made
+from morelli.attribution.fingerprint_training import FingerprintTraining, TrainingSettings, made, pooled
 from morelli.attribution.world import World
 from morelli.features.fingerprint import FingerprintExtractor
 from morelli.generators.bank_training import Trained
@@ -23,6 +23,7 @@ from morelli.storage.networks import default_denoiser
 CHECKPOINT = "fingerprint_training"
 APART = 10  # every tenth blueprint is for the world
 IMAGES = 20  # of each model of the world
+POOL = 100  # photographs that go through every synthetic generator
 
 
 def train_fingerprint(
@@ -47,7 +48,10 @@ def train_fingerprint(
     """
     out, (seen, unseen) = Path(out), parted(list(read_bank(Path(bank))))
     modules = [one.module().to(device, memory_format=torch.channels_last) for one in seen]  # type: ignore[call-overload]
-    training = FingerprintTraining(settings, modules, photographs.to(device), default_denoiser())
+    order = torch.randperm(len(photographs), generator=torch.Generator().manual_seed(settings.seed))[:POOL]
+    progress = stage("making images", len(modules))
+    pool = pooled(photographs[order].to(device), modules, bf16=settings.bf16, progress=progress)
+    training = FingerprintTraining(settings, pool, default_denoiser())
     checkpoint = out.with_name(out.name + ".training")
     if checkpoint.exists():
         training.restore(bundle.read(checkpoint, CHECKPOINT).state)
@@ -63,7 +67,7 @@ def train_fingerprint(
             bundle.write(checkpoint, CHECKPOINT, training.state(), overwrite=True)
     extractor = FingerprintExtractor(training.finished())
     world = world_of(extractor, [one.module().to(device) for one in unseen], others.to(device), settings.seed)
-    about = {"training": asdict(settings), "models": len(seen), "world": len(world.models)} | (provenance or {})
+    about = {"training": asdict(settings), "models": len(seen), "images of each": len(order), "world": len(world.models)} | (provenance or {})
     write_fingerprint_network(extractor, world.state(), out, about, overwrite=out.exists())
     return extractor
 

@@ -10,7 +10,7 @@ Every step draws from the seed and the step number alone, so a checkpoint needs 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from morelli.numerics.perturbations import Blur, Crop, Jpeg, Noise, Perturbation
 from morelli.numerics.state import State
 
 CLIP = 1.0  # of the gradient's norm
+BATCH = 16
 KINDS = 4  # perturbations in a batch that has any; a fifth of it has none
 
 
@@ -55,31 +56,26 @@ class FingerprintTraining:
     """The network between two steps.
 
     Args:
-        generators: of the bank, in evaluation mode: [n, 3, h, w] in [0, 1] → the same shape.
-        photographs: uint8 [m, 3, 64, 64]; they are a class of their own, too.
+        pool: uint8 [models, images, 3, 64, 64]; the i-th image of every model shows the same, see `pooled`.
     Raises:
-        TooFewSamples: fewer generators or photographs than a batch holds.
+        TooFewSamples: fewer models or images than a batch holds.
     """
 
-    def __init__(
-        self, settings: TrainingSettings, generators: Sequence[nn.Module], photographs: Tensor, denoiser: Denoiser
-    ) -> None:
+    def __init__(self, settings: TrainingSettings, pool: Tensor, denoiser: Denoiser) -> None:
         from pytorch_metric_learning.losses import NormalizedSoftmaxLoss, SupConLoss  # the `train` extra
 
-        if len(generators) + 1 < settings.models or len(photographs) < settings.photographs:
+        if len(pool) < settings.models or pool.shape[1] < settings.photographs:
             raise TooFewSamples(
-                f"{len(generators)} generators and {len(photographs)} photographs do not fill a batch of "
-                f"{settings.models} and {settings.photographs}."
+                f"{len(pool)} models with {pool.shape[1]} images each do not fill a batch of {settings.models} models "
+                f"and {settings.photographs} images."
             )
-        self.settings, self.photographs, self.done = settings, photographs, 0
-        self.generators: list[nn.Module] = [nn.Identity(), *generators]
+        self.settings, self.pool, self.done = settings, pool, 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.network = FingerprintNetwork(settings.backbone, denoiser)
-            classes = len(self.generators)
-            self.classes = NormalizedSoftmaxLoss(classes, settings.backbone.dimensions, settings.temperatures[0])
+            self.classes = NormalizedSoftmaxLoss(len(pool), settings.backbone.dimensions, settings.temperatures[0])
         self.contrast = SupConLoss(settings.temperatures[1])
-        self.device = photographs.device
+        self.device = pool.device
         self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.classes.to(self.device)
         self.trained = [p for part in (self.network, self.classes) for p in part.parameters() if p.requires_grad]
@@ -114,13 +110,12 @@ class FingerprintTraining:
 
     def _batch(self, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Windows [P·K, 3, 64, 64] in [0, 1], which went through files, and the number of the model of each."""
-        models = torch.randperm(len(self.generators), generator=rng)[: self.settings.models]
-        photographs = torch.randperm(len(self.photographs), generator=rng)[: self.settings.photographs]
-        images = self.photographs[photographs.to(self.device)].float() / 255
-        pixels = made(images, [self.generators[i] for i in models], bf16=self.settings.bf16)
+        models = torch.randperm(len(self.pool), generator=rng)[: self.settings.models]
+        photographs = torch.randperm(self.pool.shape[1], generator=rng)[: self.settings.photographs]
+        pixels = self.pool[models.to(self.device)][:, photographs.to(self.device)].flatten(0, 1)
         if torch.rand((), generator=rng) < self.settings.perturbed:
             pixels = wild(pixels, rng)
-        labels = models.repeat_interleave(len(images)).to(self.device)
+        labels = models.repeat_interleave(len(photographs)).to(self.device)
         return (pixels.float() / 255).contiguous(memory_format=torch.channels_last), labels
 
     def _autocast(self) -> torch.autocast:
@@ -134,11 +129,11 @@ class FingerprintTraining:
         tensors |= {f"classes.{name}": x for name, x in self.classes.state_dict().items()}
         for number, entry in self._adam.state_dict()["state"].items():
             tensors |= {f"adam.{number}.{name}": value for name, value in entry.items()}
-        return State({"settings": asdict(self.settings), "classes": len(self.generators), "done": self.done}, tensors)
+        return State({"settings": asdict(self.settings), "classes": len(self.pool), "done": self.done}, tensors)
 
     def restore(self, state: State) -> None:
         """Go on from `state`. Raises MismatchError where it is of another training; more steps may be asked for."""
-        mine = asdict(self.settings) | {"steps": 0, "classes": len(self.generators)}
+        mine = asdict(self.settings) | {"steps": 0, "classes": len(self.pool)}
         theirs = dict(state.settings["settings"]) | {"steps": 0, "classes": state.settings["classes"]}
         if _plain(mine) != _plain(theirs):
             raise MismatchError(
@@ -156,6 +151,24 @@ class FingerprintTraining:
             entries.setdefault(int(number), {})[rest] = tensor
         self._adam.load_state_dict(self._adam.state_dict() | {"state": entries})
         self.done = state.settings["done"]
+
+
+def pooled(
+    images: Tensor,
+    generators: Sequence[nn.Module],
+    *,
+    bf16: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Tensor:
+    """Images uint8 [k, 3, h, w], and what every generator makes of them: uint8 [1 + generators, k, 3, h, w]."""
+    found = torch.empty(1 + len(generators), *images.shape, dtype=torch.uint8, device=images.device)
+    found[0] = images
+    for place, generator in zip(found[1:], generators, strict=True):
+        for some, part in zip(place.split(BATCH), images.split(BATCH), strict=True):
+            some.copy_(made(part.float() / 255, [generator], bf16=bf16))
+        if progress:
+            progress(1)
+    return found
 
 
 @torch.no_grad()

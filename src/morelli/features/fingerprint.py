@@ -6,7 +6,7 @@ it; the phase between colour channels is kept; windows are of 64 pixels, so that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -124,16 +124,16 @@ class FingerprintExtractor:
     digest: str = ""
     most: int = 4
 
-    def extract(self, images: Sequence[Tensor], progress: Callable[[int], None] | None = None) -> Tensor:
+    @torch.no_grad()
+    def extract(self, images: Sequence[Tensor]) -> Tensor:
         """Images uint8 [3, h, w] → [n, dimensions] of length 1, on the network's device as it computes them."""
+        if not images:
+            return torch.zeros(0, self.network.settings.dimensions)
         device = next(self.network.parameters()).device
-        found = []
-        for image in images:
-            parts = [self.network(some.to(device).float() / 255) for some in windows_of(image, self.most).split(BATCH)]
-            found.append(normalize(torch.cat(parts).mean(0), dim=0).cpu())
-            if progress:
-                progress(1)
-        return torch.stack(found) if found else torch.zeros(0, self.network.settings.dimensions)
+        windows = [windows_of(image, self.most) for image in images]
+        codes = torch.cat([self.network(some.to(device).float() / 255) for some in torch.cat(windows).split(BATCH)])
+        of_images = codes.cpu().split([len(each) for each in windows])
+        return torch.stack([normalize(each.mean(0), dim=0) for each in of_images])
 
     def settings(self) -> dict[str, Any]:
         return {"digest": self.digest, "most": self.most, "backbone": asdict(self.network.settings)}

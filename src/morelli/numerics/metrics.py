@@ -17,3 +17,15 @@ def auroc(own: Tensor, foreign: Tensor) -> float:
     ranks = rankdata(torch.cat([own, foreign]).double().cpu().numpy())
     n, m = len(own), len(foreign)
     return float((ranks[n:].sum() - m * (m + 1) / 2) / (n * m))
+
+
+def oscr(known: Tensor, correct: Tensor, unknown: Tensor) -> float:
+    """Area under correct identifications of known samples over false ones of unknown samples, in [0, 1].
+
+    Args:
+        known, unknown: [n] and [m], each sample's score against its nearest candidate; ties count half.
+        correct: boolean [n], whether that candidate is the right one.
+    Source: Dhamija et al., NeurIPS 2018.
+    """
+    nearer = (known[:, None] < unknown).double() + 0.5 * (known[:, None] == unknown)
+    return float((nearer.mean(1) * correct.double()).mean())
