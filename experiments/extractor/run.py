@@ -1,6 +1,8 @@
 """Train the fingerprint network that ships, on the bank.
 
-Run: python experiments/extractor/run.py [steps [bank]]      (about an hour on a CPU core; interrupted, it goes on)
+Run: python experiments/extractor/run.py      (about an hour on a CPU core; interrupted, it goes on)
+
+Two runs: the first on the shards that were there, the second goes on from it on the whole bank.
 """
 
 import json
@@ -19,27 +21,31 @@ from morelli.app.fingerprints import train_fingerprint  # noqa: E402
 from morelli.attribution.fingerprint_training import TrainingSettings  # noqa: E402
 from morelli.cli.progress import bars  # noqa: E402
 
-STEPS = 3000
+RUNS = {"first": (3000, OUT.with_name("bank_early")), "fingerprint": (4000, OUT)}  # without the early bank: OUT
 DATA = {"data": ["clothing_photos", "fruits100"], "licence": "CC0; CC BY-SA 4.0 (Fruits-360)"}
 
 
-def main(steps: int = STEPS, bank: Path = OUT) -> None:
-    settings, start = TrainingSettings(steps, bf16=True), time.perf_counter()
-    out = OUT.with_name("fingerprint")
-    with bars() as stage:
-        train_fingerprint(
-            bank,
-            training_photographs(),
-            training_photographs(held_out=True),
-            out,
-            settings,
-            provenance=DATA,
-            device="cuda" if torch.cuda.is_available() else "cpu",
-            stage=stage,
-        )
-    about = DATA | asdict(settings) | {"seconds of the last run": round(time.perf_counter() - start)}
+def main() -> None:
+    about, start = DATA | {"runs": {}}, None
+    for name, (steps, bank) in RUNS.items():
+        settings, out, began = TrainingSettings(steps, bf16=True), OUT.with_name(name), time.perf_counter()
+        if not out.exists():
+            with bars() as stage:
+                train_fingerprint(
+                    bank if bank.exists() else OUT,
+                    training_photographs(),
+                    training_photographs(held_out=True),
+                    out,
+                    settings,
+                    start=start,
+                    provenance=DATA,
+                    device="cuda" if torch.cuda.is_available() else "cpu",
+                    stage=stage,
+                )
+        about["runs"][name] = asdict(settings) | {"seconds of this call": round(time.perf_counter() - began)}
+        start = out
     (HERE / "run.json").write_text(json.dumps(about, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main(*(kind(text) for kind, text in zip((int, Path), sys.argv[1:], strict=False)))
+    main()

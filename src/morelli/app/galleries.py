@@ -18,10 +18,13 @@ from morelli.app.sources import Stage, silent
 from morelli.attribution.gallery import LEAST, Entry, Gallery, check_name
 from morelli.attribution.report import RefusedFile
 from morelli.attribution.world import World
-from morelli.errors import MismatchError, TooFewSamples, UnreadableBundle, UnreadableSample
+from morelli.errors import MismatchError, MorelliError, TooFewSamples, UnreadableBundle, UnreadableSample
 from morelli.features.fingerprint import WINDOW, FingerprintExtractor
+from morelli.numerics.state import State
 from morelli.storage import gallery_folder
+from morelli.storage.bundle import MANIFEST
 from morelli.storage.fingerprint_network import read_fingerprint_network
+from morelli.storage.networks import SHIPPED
 from morelli.storage.samples import find, read_picture
 
 ADVISED = 10  # samples of an entry
@@ -37,8 +40,12 @@ class Fingerprints:
     facts: tuple[dict[str, Any], ...]
     refused: tuple[RefusedFile, ...]
 
+    def once(self) -> list[int]:
+        """The first of each set of copies: copies are one sample, and no more is known from them."""
+        return list({facts["sha256"]: i for i, facts in reversed(list(enumerate(self.facts)))}.values())[::-1]
+
     def warnings(self) -> list[str]:
-        """What should not decide, but might: all files alike in something that the model did not make."""
+        """What should not decide, but might: something that the model did not make."""
         formats = sorted({facts["format"] for facts in self.facts})
         found = []
         if len(formats) > 1:
@@ -48,12 +55,28 @@ class Fingerprints:
         return found
 
 
-@lru_cache(maxsize=2)
 def open_network(path: Path | None = None, device: str = "cpu") -> tuple[FingerprintExtractor, World]:
-    """The fingerprint network at `path`, or the one that ships, with its world; read once. Raises UnreadableBundle."""
-    extractor, world = read_fingerprint_network(path)
+    """The fingerprint network at `path`, or the one that ships, with its world; read again where it was replaced.
+
+    Raises UnreadableBundle.
+    """
+    place = (path or SHIPPED / "fingerprint").absolute()
+    try:
+        written = (place / MANIFEST).stat().st_mtime_ns
+    except OSError:
+        written = 0  # reading says what is wrong
+    return _open_network(place, written, device)
+
+
+@lru_cache(maxsize=2)
+def _open_network(path: Path, written: int, device: str) -> tuple[FingerprintExtractor, World]:
+    extractor, state = read_fingerprint_network(path)
     extractor.network.to(device)
-    return extractor, World.from_state(world)
+    try:
+        world = World.from_state(state)
+    except (KeyError, MorelliError) as error:
+        raise UnreadableBundle(f"{path}: its world is damaged ({error}). Train the network again.") from None
+    return extractor, world
 
 
 def fingerprint(source: Source, extractor: FingerprintExtractor, stage: Stage = silent) -> Fingerprints:
@@ -109,7 +132,7 @@ def enrol(
     if not overwrite and any(entry.name == name for entry in there):
         raise UnreadableBundle(f"{gallery} has an entry '{name}'. Choose another name, or replace it (`--overwrite`).")
     found = fingerprint(samples, extractor, stage)
-    once = list({facts["sha256"]: i for i, facts in reversed(list(enumerate(found.facts)))}.values())[::-1]
+    once = found.once()
     if len(once) < LEAST:
         raise TooFewSamples(f"'{name}' has {len(once)} different samples; an entry needs {LEAST}, better {ADVISED}.")
     entry = Entry(name, found.values[once], extractor.digest, _card(found, once))
@@ -143,7 +166,29 @@ def _counted(values: Any) -> dict[str, int]:
 
 def entries(gallery: str | Path) -> tuple[Entry, ...]:
     """All entries of a gallery, by name. Raises UnreadableBundle where there is none, or an entry is damaged."""
-    return tuple(Entry.from_state(state) for state in gallery_folder.read_entries(Path(gallery)).values())
+    found = gallery_folder.read_entries(Path(gallery))
+    return tuple(_entry(name, state, gallery) for name, state in found.items())
+
+
+def _entry(name: str, state: State, source: str | Path) -> Entry:
+    """What a stranger may have written is checked here. Raises UnreadableBundle."""
+    try:
+        entry = Entry.from_state(state)
+        values, card = entry.fingerprints, entry.card
+        sound = (
+            entry.name == name
+            and isinstance(entry.network, str)
+            and values.ndim == 2
+            and values.is_floating_point()
+            and bool(((values.norm(dim=1) - 1).abs() < 1e-3).all())
+            and all(isinstance(card[key], dict) for key in ("formats", "sizes"))
+            and all(str(card[key]).isprintable() for key in ("made", "samples"))
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, MorelliError):
+        sound = False
+    if not sound:
+        raise UnreadableBundle(f"{source}: '{name}' is no entry that this program wrote. Remove it, or leave it out.")
+    return entry
 
 
 def cards(gallery: str | Path, name: str | None = None) -> dict[str, Any]:
@@ -184,5 +229,11 @@ def export_gallery(gallery: str | Path, file: str | Path, *, overwrite: bool = F
 
 
 def import_gallery(file: str | Path, gallery: str | Path, *, overwrite: bool = False) -> list[str]:
-    """Add the entries of an exported file to a gallery; returns their names."""
-    return gallery_folder.import_gallery(Path(file), Path(gallery), overwrite=overwrite)
+    """Add the entries of an exported file to a gallery; returns their names.
+
+    Raises UnreadableBundle where the file is none, or an entry is damaged or there already.
+    """
+    source = Path(file)
+    return gallery_folder.import_gallery(
+        source, Path(gallery), overwrite=overwrite, check=lambda name, state: _entry(name, state, source)
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ def identify(
 
     Args:
         samples: pictures of 64 pixels a side or more.
-        together: all samples are of one source; one ranking, surer than those of single samples.
+        together: all samples are of one source; one ranking, surer than those of single samples. Copies count once.
         rate: samples of models that are not in the gallery are identified at most this often.
     Raises:
         UnreadableSample: not one file can be used. UnreadableBundle: there is no gallery.
@@ -79,7 +79,8 @@ def identify(
     progress = stage("ranking", 1 if together else len(found.files))
     groups: list[tuple[str, Tensor, dict[str, Any]]]
     if together:
-        groups = [(f"{len(found.files)} files", found.values, {})]
+        once = found.once()
+        groups = [(f"{len(once)} files", found.values[once], {})]
     else:
         groups = [(file, found.values[i : i + 1], found.facts[i]) for i, file in enumerate(found.files)]
     ranked = []
@@ -102,14 +103,15 @@ def verify(
     """One model or two? No gallery is needed.
 
     Args:
-        first, second: pictures, each set of one model.
+        first, second: pictures, each set of one model. Copies count once.
         rate: sets of two models are called one at most this often.
     Raises:
         UnreadableSample: a set without a picture. OutOfRange, TooFewSamples: a rate that is none, or too small.
     """
     extractor, world = open_network(None if network is None else Path(network), device)
-    one, other = (fingerprint(source, extractor, stage).values for source in (first, second))
-    return compare(one, other, world, rate)
+    one, other = (fingerprint(source, extractor, stage) for source in (first, second))
+    found = compare(one.values[one.once()], other.values[other.once()], world, rate)
+    return replace(found, refused=one.refused + other.refused)
 
 
 def lineage(
@@ -124,10 +126,11 @@ def lineage(
     """Which of the gallery's models has the decoder that a fine-tune's samples went through?
 
     Args:
-        samples: five pictures or more of one model.
+        samples: five pictures or more of one model. Copies count once.
         rate: of wrong claims, that it is one of these at all, and that it is this one rather than another.
     Raises:
         TooFewSamples: fewer samples. Otherwise what `identify` raises.
     """
     opened, extractor = open_gallery(gallery, rate=rate, network=network, device=device)
-    return trace(fingerprint(samples, extractor, stage).values, opened)
+    found = fingerprint(samples, extractor, stage)
+    return replace(trace(found.values[found.once()], opened), refused=found.refused)

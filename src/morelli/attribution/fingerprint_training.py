@@ -57,11 +57,14 @@ class FingerprintTraining:
 
     Args:
         pool: uint8 [models, images, 3, 64, 64]; the i-th image of every model shows the same, see `pooled`.
+        start: a network of the same backbone to begin from; its classes are left behind.
     Raises:
         TooFewSamples: fewer models or images than a batch holds.
     """
 
-    def __init__(self, settings: TrainingSettings, pool: Tensor, denoiser: Denoiser) -> None:
+    def __init__(
+        self, settings: TrainingSettings, pool: Tensor, denoiser: Denoiser, start: FingerprintNetwork | None = None
+    ) -> None:
         from pytorch_metric_learning.losses import NormalizedSoftmaxLoss, SupConLoss  # the `train` extra
 
         if len(pool) < settings.models or pool.shape[1] < settings.photographs:
@@ -73,6 +76,8 @@ class FingerprintTraining:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.network = FingerprintNetwork(settings.backbone, denoiser)
+            if start is not None:
+                self.network.load_state_dict(start.state_dict())
             self.classes = NormalizedSoftmaxLoss(len(pool), settings.backbone.dimensions, settings.temperatures[0])
         self.contrast = SupConLoss(settings.temperatures[1])
         self.device = pool.device
@@ -129,7 +134,8 @@ class FingerprintTraining:
         tensors |= {f"classes.{name}": x for name, x in self.classes.state_dict().items()}
         for number, entry in self._adam.state_dict()["state"].items():
             tensors |= {f"adam.{number}.{name}": value for name, value in entry.items()}
-        return State({"settings": asdict(self.settings), "classes": len(self.pool), "done": self.done}, tensors)
+        settings = {"settings": asdict(self.settings), "classes": len(self.pool), "done": self.done}
+        return State(settings, {name: x.detach().cpu().clone() for name, x in tensors.items()})
 
     def restore(self, state: State) -> None:
         """Go on from `state`. Raises MismatchError where it is of another training; more steps may be asked for."""

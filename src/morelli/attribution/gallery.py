@@ -164,7 +164,7 @@ class Gallery:
     def _strangers(self, size: int) -> Tensor:
         """Best scores of groups that belong to no entry: the world's, and each entry's against the others."""
         if size not in self._known:
-            best = [self._scores(groups(self.world.models, size))[0].amin(1)]
+            best = [self._scores(groups(self.world.strangers, size))[0].amin(1)]
             for i, entry in enumerate(self.entries if 1 < len(self.entries) <= SHORTLIST else ()):
                 if len(entry.fingerprints) >= size:
                     scores, _ = self._scores(groups(entry.fingerprints[None], size))
@@ -178,10 +178,16 @@ class Gallery:
 
     def _usual(self, i: int, score: Tensor, size: int) -> float:
         """The p-value of a score among those of the entry's own samples, each group against the rest of the entry."""
-        own = self.entries[i].fingerprints
-        size = min(size, len(own) - 1)
-        starts = range(0, len(own) - size + 1, size)
-        held_out = [
-            self.world.score(torch.cat([own[:at], own[at + size :]]), own[at : at + size][None]) for at in starts
-        ]
-        return float(p_values(torch.cat(held_out), score[None]))
+        size = min(size, len(self.entries[i].fingerprints) - 1)
+        if (i, size) not in self._own:
+            own = self.entries[i].fingerprints
+            starts = range(0, len(own) - size + 1, size)
+            held_out = [
+                self.world.score(torch.cat([own[:at], own[at + size :]]), own[at : at + size][None]) for at in starts
+            ]
+            self._own[i, size] = torch.cat(held_out)
+        return float(p_values(self._own[i, size], score[None]))
+
+    @cached_property
+    def _own(self) -> dict[tuple[int, int], Tensor]:
+        return {}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from morelli.attribution.gallery import Gallery, Ranking
+from morelli.attribution.report import RefusedFile
 from morelli.errors import TooFewSamples
 
 LEAST = 5
@@ -43,6 +44,7 @@ class Lineage:
     ranking: Ranking
     relations: tuple[Relation, ...]
     rate: float
+    refused: tuple[RefusedFile, ...] = ()
 
     @property
     def base(self) -> str | None:
@@ -58,6 +60,7 @@ class Lineage:
             "p_value": self.ranking.p_value,
             "rate": self.rate,
             "relations": relations,
+            "refused": [each.to_dict() for each in self.refused],
             "limits": LIMITS,
         }
 
@@ -81,11 +84,12 @@ def trace(fingerprints: Tensor, gallery: Gallery) -> Lineage:
 def sign_flip(differences: Tensor, seed: int = 0) -> float:
     """One-sided p-value of "symmetric around zero" against "larger": [n] → (0, 1]. All flips where n is small."""
     n, values = len(differences), differences.double()
+    least = values.sum() - 1e-12 * values.abs().sum()  # rounding; NaN is never less, so that it is no evidence
     if 2**n <= FLIPS:
         signs = 1 - 2 * ((torch.arange(2**n)[:, None] >> torch.arange(n)) & 1).double()
-        return float(((signs @ values) >= values.sum() - 1e-12).double().mean())
+        return float((~(signs @ values < least)).double().mean())
     signs = 1 - 2 * torch.randint(0, 2, (FLIPS, n), generator=torch.Generator().manual_seed(seed)).double()
-    return float((1 + ((signs @ values) >= values.sum() - 1e-12).sum()) / (FLIPS + 1))
+    return float((1 + (~(signs @ values < least)).sum()) / (FLIPS + 1))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

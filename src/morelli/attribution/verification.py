@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from morelli.attribution.report import RefusedFile
 from morelli.attribution.world import World
 from morelli.errors import OutOfRange, TooFewSamples
 from morelli.numerics.calibration import p_values
@@ -33,6 +34,7 @@ class Verification:
         rate: the answer is "one model" where p_two is at most the rate, else "two models" where p_one is.
         missed: share of pairs of one model that are not called so at this rate; its 90 % interval over models.
         models: how many the shares rest on; none of them was seen in training.
+        refused: files that were not compared.
     """
 
     score: float
@@ -41,6 +43,7 @@ class Verification:
     rate: float
     missed: tuple[float, float, float]
     models: int
+    refused: tuple[RefusedFile, ...] = ()
 
     @property
     def answer(self) -> Answer:
@@ -66,10 +69,8 @@ def verify(first: Tensor, second: Tensor, world: World, rate: float = 0.05) -> V
     if not len(first) or not len(second):
         raise TooFewSamples("one of the two sets is empty; give at least one sample of each.")
     same, different = known_pairs(world, len(first), len(second))
-    if 1 / (len(world.models) + 1) > rate:
-        raise TooFewSamples(
-            f"{len(world.models)} known models cannot resolve a rate of {rate:g}; ask for a larger one."
-        )
+    if 1 / (len(same) + 1) > rate:
+        raise TooFewSamples(f"{len(same)} known models cannot resolve a rate of {rate:g}; ask for a larger one.")
     score = between(first, second, world)
     p_one, p_two = p_values(same, score[None]), p_values(-different.flatten(), -score[None])
     return Verification(float(score), float(p_one), float(p_two), rate, missed(same, different, rate), len(same))
@@ -82,8 +83,8 @@ def between(first: Tensor, second: Tensor, world: World) -> Tensor:
 
 def known_pairs(world: World, n: int, m: int) -> tuple[Tensor, Tensor]:
     """Scores of sets of n and m images: [models] of one model, and [models, models − 1] of two."""
-    half = world.models.shape[1] // 2
-    first, second = world.models[:, : min(n, half)], world.models[:, -min(m, half) :]
+    models, half = world.strangers, world.models.shape[1] // 2
+    first, second = models[:, : min(n, half)], models[:, -min(m, half) :]
     there = torch.stack([world.score(one, second) for one in first])
     back = torch.stack([world.score(other, first) for other in second], 1)
     scores, apart = (there + back) / 2, ~torch.eye(len(first), dtype=torch.bool)

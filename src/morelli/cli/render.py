@@ -120,7 +120,7 @@ def verification(found: Mapping[str, Any]) -> str:
         ("missed", f"sets of one model are not called so in {share:.1%} (90 % interval {low:.1%} to {high:.1%})"),
         ("known models", str(found["models"])),
     ]
-    return "\n".join(aligned(rows))
+    return "\n".join([*aligned(rows), *_refused(found)])
 
 
 def lineage(found: Mapping[str, Any]) -> str:
@@ -135,7 +135,11 @@ def lineage(found: Mapping[str, Any]) -> str:
         against = [("rather than", "by (standard deviations)", "p-value")]
         against += [(r["name"], f"{r['margin']:.2f}", f"{r['p_value']:.2g}") for r in found["relations"][:SHOWN]]
         lines += ["", *aligned(against)]
-    return "\n".join([*lines, "", found["limits"]])
+    return "\n".join([*lines, *_refused(found), "", found["limits"]])
+
+
+def _refused(found: Mapping[str, Any]) -> list[str]:
+    return [f"refused: {refused['reason']}" for refused in found["refused"][:SHOWN]]
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

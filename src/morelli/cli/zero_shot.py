@@ -111,6 +111,7 @@ def verify(
     with bars() as stage:
         found = run(first, second, rate=rate, network=network, device=device_of(device), stage=stage)
     print(json.dumps(found.to_dict(), indent=1) if as_json else render.verification(found.to_dict()))
+    raise typer.Exit(SOME_REFUSED if found.refused else 0)
 
 
 def lineage(
@@ -130,6 +131,7 @@ def lineage(
     with bars() as stage:
         found = run(samples, gallery, rate=rate, network=network, device=device_of(device), stage=stage)
     print(json.dumps(found.to_dict(), indent=1) if as_json else render.lineage(found.to_dict()))
+    raise typer.Exit(SOME_REFUSED if found.refused else 0)
 
 
 def register(app: typer.Typer) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from morelli.errors import MismatchError
+from morelli.errors import MismatchError, OutOfRange
 from morelli.features.denoiser import Denoiser
 from morelli.numerics.spectrum import hann
 
@@ -123,6 +123,10 @@ class FingerprintExtractor:
     network: FingerprintNetwork
     digest: str = ""
     most: int = 4
+
+    def __post_init__(self) -> None:
+        if self.most < 1:
+            raise OutOfRange(f"a fingerprint takes {self.most} windows a side; expected one or more.")
 
     @torch.no_grad()
     def extract(self, images: Sequence[Tensor]) -> Tensor:

@@ -82,7 +82,7 @@ def train_together(
         adam.step()
         now = errors.detach().cpu()
         smooth = torch.where(smooth.isnan(), now, MEMORY * smooth + (1 - MEMORY) * now)
-        if step >= settings.least_steps:
+        if step >= min(settings.least_steps, settings.most_steps):
             stopped = torch.full_like(smooth, step == settings.most_steps).bool() | (smooth <= settings.residual)
             for i in set(stopped.nonzero()[:, 0].tolist()) - set(found):
                 found[i] = Trained(blueprint, seeds[i], pile.weights(i), float(smooth[i]), step)

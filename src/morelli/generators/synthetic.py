@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from itertools import product
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch.nn import functional
 
 from morelli.errors import OutOfRange
 
-CHANNELS = (3, 32, 64, 64)  # of the image, and after each down block
+CHANNELS = (3, 32, 64, 64, 64)  # of the image, and after each down block
 LEAST = 16  # hidden channels of a block that ends in an image
 GROUPS = 8
 LEAK = 0.2
@@ -36,7 +37,7 @@ class Blueprint:
         residual: beyond the paper: every up block begins with a residual block of group norm and SiLU.
         latent: beyond the paper: channels of a bottleneck in the middle; 0 has none.
     Raises:
-        OutOfRange: a setting that does not exist, or a patch un-embedding with settings that it ignores.
+        OutOfRange: a setting that does not exist, or a patch un-embedding or modulation with one that it ignores.
     """
 
     blocks: int
@@ -50,7 +51,7 @@ class Blueprint:
 
     def __post_init__(self) -> None:
         allowed: dict[str, tuple[Any, ...]] = {
-            "blocks": (1, 2, 3),
+            "blocks": (1, 2, 3, 4),
             "convolutions": (1, 2),
             "upsampling": (*UPSAMPLINGS, PATCH),
             "activation": tuple(ACTIVATIONS),
@@ -63,6 +64,10 @@ class Blueprint:
                 raise OutOfRange(f"a blueprint's {name} is {given!r}; expected one of {', '.join(map(str, choices))}.")
         if not 0 <= self.latent <= CHANNELS[-1]:
             raise OutOfRange(f"a blueprint's latent has {self.latent} channels; expected 0 (none) to {CHANNELS[-1]}.")
+        if self.upsampling == PATCH and (self.residual or self.order == "after" or self.normalisation == MODULATED):
+            raise OutOfRange("a patch un-embedding has the order 'before', and neither residual blocks nor modulation.")
+        if self.normalisation == MODULATED and (self.order == "before" or self.upsampling.startswith("transposed")):
+            raise OutOfRange("modulation has the order 'after', and no transposed convolution.")
 
     @property
     def name(self) -> str:
@@ -106,9 +111,9 @@ class SyntheticGenerator(nn.Module):
 
 
 def build(blueprint: Blueprint, seed: int) -> SyntheticGenerator:
-    """A fresh generator; the seed decides its weights and nothing else changes."""
+    """A fresh generator; its weights are drawn from the blueprint's name and the seed, as some blueprints are alike."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(int.from_bytes(sha256(f"{blueprint.name} {seed}".encode()).digest()[:7], "big"))
         return SyntheticGenerator(blueprint)
 
 
@@ -200,6 +205,8 @@ BEYOND = (
                                                     ("group",), ("before",))),
     *(Blueprint(*s, latent=c) for c in (4, 16) for s in product((3,), (1, 2), ("nearest", "shuffle"), ("silu", "relu"),
                                                                 ("group", "none"), ("before",))),
+    *(Blueprint(*s) for s in product((3, 4), (1,), ("nearest", "bilinear", "transposed", "transposed4", "shuffle"),
+                                     ("relu", "leaky"), ("none", "batch"), ("before",))),
     *(Blueprint(*s) for s in product((1, 2, 3), (1, 2), (PATCH,), ("none", "silu"), ("none",), ("before",))),
 )  # fmt: skip
 

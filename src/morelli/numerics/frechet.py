@@ -9,11 +9,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import sqrtm
 from sklearn.covariance import ledoit_wolf
 from torch import Tensor
 
 from morelli.errors import TooFewSamples
+
+EXACT = "donot_use_mm_for_euclid_dist"  # a row is at distance 0 from its copy
 
 
 def frechet_distance(first: Tensor, second: Tensor) -> float:
@@ -23,8 +24,10 @@ def frechet_distance(first: Tensor, second: Tensor) -> float:
             f"there are {len(first)} and {len(second)} spectra; a covariance needs at least two of each."
         )
     (mean, covariance), (other_mean, other) = _gaussian(first), _gaussian(second)
-    root = sqrtm(covariance @ other)
-    trace = np.trace(covariance + other) - 2 * np.trace(root).real
+    values, vectors = np.linalg.eigh(covariance)
+    root = vectors * np.sqrt(values.clip(0)) @ vectors.T
+    shared = np.sqrt(np.linalg.eigvalsh(root @ other @ root).clip(0)).sum()  # the trace of the square root
+    trace = np.trace(covariance + other) - 2 * shared
     return float(np.square(mean - other_mean).sum() + max(trace, 0.0))
 
 
@@ -42,20 +45,25 @@ def bootstrap(
 
 
 def spread(rows: Tensor) -> float:
-    """Mean Euclidean distance of two different rows of [n, d]."""
+    """Mean Euclidean distance of two different rows of [n, d]. Raises TooFewSamples below two."""
+    if len(rows) < 2:
+        raise TooFewSamples(f"{len(rows)} rows were given; a distance needs at least two.")
     return float(torch.pdist(rows.double()).mean())
 
 
 def coverage(real: Tensor, bank: Tensor, k: int = 5) -> float:
     """Share of real rows [n, d] that are within reach of some bank row [m, d]: no farther than its own k-th neighbour.
 
-    Raises TooFewSamples where the bank has no k-th neighbour. Source: Naeem et al., ICML 2020, with the roles turned.
+    Raises TooFewSamples where the bank has no k-th neighbour, or no real row is given.
+    Source: Naeem et al., ICML 2020, with the roles turned.
     """
     if len(bank) <= k:
         raise TooFewSamples(f"the bank has {len(bank)} rows; coverage by the {k}th neighbour needs more than {k}.")
+    if not len(real):
+        raise TooFewSamples("there is no real row; coverage is a share of at least one.")
     bank, real = bank.double(), real.double()
-    reach = torch.cdist(bank, bank).kthvalue(k + 1, 1).values  # the nearest is the row itself
-    return float((torch.cdist(real, bank) <= reach).any(1).double().mean())
+    reach = torch.cdist(bank, bank, compute_mode=EXACT).kthvalue(k + 1, 1).values  # the nearest is the row itself
+    return float((torch.cdist(real, bank, compute_mode=EXACT) <= reach).any(1).double().mean())
 
 
 def _gaussian(rows: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -31,7 +31,7 @@ def hann(h: int, w: int, like: Tensor) -> Tensor:
 def power(images: Tensor) -> Tensor:
     """[..., h, w] → [..., h, w // 2 + 1]: mean-free, windowed power spectrum, rows from −h/2 to h/2 − 1.
 
-    White noise of variance σ² has power σ² everywhere.
+    White noise of variance σ² has power σ² everywhere but at and next to frequency zero, where the mean was.
     """
     h, w = images.shape[-2:]
     centred = images - images.mean((-2, -1), keepdim=True)
@@ -46,7 +46,9 @@ def azimuthal(spectra: Tensor) -> Tensor:
     radius = (rows[:, None].square() + torch.arange(half, device=spectra.device).square()).sqrt().round().long()
     inside = radius < half
     weights = torch.full((half,), 2.0, device=spectra.device, dtype=spectra.dtype)
-    weights[0] = weights[-1] = 1.0  # columns that stand for themselves; the others also for their mirror image
+    weights[0] = 1.0  # columns that stand for themselves; the others also for their mirror image
+    if n % 2 == 0:
+        weights[-1] = 1.0
     flat = (spectra * weights)[..., inside]
     sums = spectra.new_zeros(*spectra.shape[:-2], half).index_add_(-1, radius[inside], flat)
     counts = spectra.new_zeros(half).index_add_(0, radius[inside], weights.expand(n, half)[inside])

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from morelli.errors import UnreadableBundle
+from morelli.errors import OutOfRange, UnreadableBundle
 from morelli.generators.bank_training import Trained
-from morelli.generators.synthetic import Blueprint
+from morelli.generators.synthetic import Blueprint, build
 from morelli.numerics.state import State
 from morelli.storage import bundle
 
@@ -41,18 +42,28 @@ def read_shard(path: Path) -> list[Trained]:
     state = bundle.read(path, KIND).state
     try:
         blueprint = Blueprint(**state.settings["blueprint"])
-        return [
+        shapes = {name: x.shape for name, x in build(blueprint, 0).state_dict().items()}
+        found = [
             Trained(
                 blueprint,
                 int(seed),
                 {name: x.float() if x.is_floating_point() else x for name, x in part.tensors.items()},
-                part.settings["residual"],
-                part.settings["steps"],
+                float(part.settings["residual"]),
+                int(part.settings["steps"]),
             )
             for seed, part in state.parts.items()
         ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise UnreadableBundle(f"{path}: not a shard of a bank ({error}). Train the bank again.") from None
+    except (KeyError, TypeError, ValueError, OutOfRange) as error:
+        raise _no_shard(path, str(error)) from None
+    if path.name != shard_of(path.parent, blueprint).name:
+        raise _no_shard(path, f"it holds {blueprint.name}")
+    if not all({name: x.shape for name, x in one.weights.items()} == shapes for one in found):
+        raise _no_shard(path, "its weights are of another network")
+    return found
+
+
+def _no_shard(path: Path, why: str) -> UnreadableBundle:
+    return UnreadableBundle(f"{path}: not a shard of a bank ({why}). Remove it, and train the bank again.")
 
 
 def read_bank(bank: Path) -> Iterator[Trained]:
@@ -64,14 +75,8 @@ def read_bank(bank: Path) -> Iterator[Trained]:
         yield from read_shard(shard)
 
 
-def is_complete(path: Path, seeds: Sequence[int]) -> bool:
-    """Whether a readable shard holds these seeds."""
-    try:
-        return path.exists() and {one.seed for one in read_shard(path)} >= set(seeds)
-    except UnreadableBundle:
-        return False
-
-
 def finite(trained: Trained) -> bool:
-    """Whether the weights are numbers in half precision too."""
-    return all(torch.isfinite(x.half()).all() for x in trained.weights.values() if x.is_floating_point())
+    """Whether the residual and the weights are numbers, in half precision too."""
+    return math.isfinite(trained.residual) and all(
+        torch.isfinite(x.half()).all() for x in trained.weights.values() if x.is_floating_point()
+    )

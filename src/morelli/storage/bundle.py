@@ -45,10 +45,17 @@ def write(path: Path, kind: str, state: State, *, overwrite: bool = False) -> st
 
     Raises:
         UnreadableBundle: something is at `path` and is no bundle of this kind, or `overwrite` is off; or the
-            written bundle does not read back.
+            written bundle does not read back; or the folder cannot be written to.
     """
     if path.exists():
         _refuse_overwriting(path, kind, overwrite)
+    try:
+        return _written(path, kind, state)
+    except OSError as error:
+        raise UnreadableBundle(f"{path} cannot be written ({error.strerror}). Check the folder.") from None
+
+
+def _written(path: Path, kind: str, state: State) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     blob = save({name: tensor.detach().cpu().contiguous() for name, tensor in state.flatten().items()})
     manifest = {
@@ -155,17 +162,16 @@ def _write_through(file: Path, content: bytes) -> None:
 
 
 def _move_into_place(staging: Path, path: Path) -> None:
-    """Rename; an earlier bundle is moved aside first and removed only after."""
+    """Rename; an earlier bundle is moved aside first, removed only after, and put back whatever interrupts."""
     if not path.exists():
         os.rename(staging, path)
         return
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+    kept = aside / path.name
     try:
-        os.rename(path, aside / path.name)
-        try:
-            os.rename(staging, path)
-        except OSError:
-            os.rename(aside / path.name, path)
-            raise
+        os.rename(path, kept)
+        os.rename(staging, path)
     finally:
+        if kept.exists() and not path.exists():
+            os.rename(kept, path)
         shutil.rmtree(aside, ignore_errors=True)

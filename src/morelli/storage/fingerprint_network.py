@@ -33,13 +33,14 @@ def read_fingerprint_network(path: Path | None = None) -> tuple[FingerprintExtra
     """The network at `path`, or the one that ships, and the state of its world. Raises UnreadableBundle."""
     path = path or SHIPPED / "fingerprint"
     found = bundle.read(path, KIND)
-    part = found.state.parts["network"]
     try:
+        part = found.state.parts["network"]
         backbone: dict[str, Any] = {
             name: tuple(x) if isinstance(x, list) else x for name, x in part.settings["backbone"].items()
         }
         network = FingerprintNetwork(Backbone(**backbone))
         network.load_state_dict({name: x.float() if x.is_floating_point() else x for name, x in part.tensors.items()})
         return FingerprintExtractor(network.eval(), found.digest, part.settings["most"]), found.state.parts["world"]
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise UnreadableBundle(f"{path}: not a fingerprint network ({str(error).splitlines()[0][:120]}).") from None
+    except Exception as error:  # transformers raises kinds of its own on settings that make no network
+        why = f"{type(error).__name__}: {error}".splitlines()[0][:120]
+        raise UnreadableBundle(f"{path}: not a fingerprint network ({why}). Train it again.") from None

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from morelli.errors import UnreadableBundle
@@ -16,7 +16,6 @@ from morelli.storage import bundle
 
 KIND, SUFFIX = "gallery_entry", ".entry"
 MEMBERS = (bundle.MANIFEST, bundle.TENSORS)
-ENTRY_LIMIT = 512 * 2**20
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the date of every member, so that the same gallery gives the same bytes
 
 
@@ -47,43 +46,68 @@ def remove_entry(gallery: Path, name: str) -> None:
     place = _place(gallery, name)
     if name not in names(gallery):
         raise UnreadableBundle(f"{gallery} has no entry '{name}'; it has {', '.join(names(gallery)) or 'none'}.")
-    aside = Path(tempfile.mkdtemp(prefix=f".{name}.removed.", dir=gallery))
-    os.rename(place, aside / place.name)
-    shutil.rmtree(aside)
+    try:
+        aside = Path(tempfile.mkdtemp(prefix=f".{name}.removed.", dir=gallery))
+        try:
+            os.rename(place, aside / place.name)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    except OSError as error:
+        raise UnreadableBundle(f"'{name}' cannot be removed from {gallery} ({error.strerror}).") from None
 
 
 def export_gallery(gallery: Path, file: Path, *, overwrite: bool = False) -> int:
-    """All entries as one zip file, without compression; the same entries give the same bytes. Returns how many."""
+    """All entries as one zip file, without compression; the same entries give the same bytes. Returns how many.
+
+    An entry that is removed meanwhile is left out. Raises UnreadableBundle where there is none, one is damaged, or the
+    file cannot be written.
+    """
+    if file.is_dir():
+        raise UnreadableBundle(f"{file} is a folder; a gallery is exported to a file. Choose another name.")
     if file.exists() and not overwrite:
         raise UnreadableBundle(f"{file} exists. Choose another name, or overwrite it (`--overwrite`).")
-    kept = names(gallery)
-    if not kept:
+    states = read_entries(gallery)
+    if not states:
         raise UnreadableBundle(f"{gallery} has no entries to export.")
-    handle, staging = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
     try:
-        with os.fdopen(handle, "wb") as raw, zipfile.ZipFile(raw, "w") as archive:
-            for name in kept:
-                place = _place(gallery, name)
-                bundle.read(place, KIND)
-                for member in MEMBERS:
-                    archive.writestr(zipfile.ZipInfo(f"{place.name}/{member}", EPOCH), (place / member).read_bytes())
-        os.replace(staging, file)
-    finally:
-        Path(staging).unlink(missing_ok=True)
-    return len(kept)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{file.name}.", dir=file.parent))
+        try:
+            for name, state in states.items():
+                write_entry(staging, name, state)
+            packed = staging / "packed"
+            with zipfile.ZipFile(packed, "w") as archive:
+                for place, member in ((_place(staging, name), member) for name in states for member in MEMBERS):
+                    archive.writestr(_info(f"{place.name}/{member}"), (place / member).read_bytes())
+            os.replace(packed, file)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    except OSError as error:
+        raise UnreadableBundle(f"{file} cannot be written ({error.strerror}). Check the folder.") from None
+    return len(states)
 
 
-def import_gallery(file: Path, gallery: Path, *, overwrite: bool = False) -> list[str]:
+def _info(member: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(member, EPOCH)
+    info.create_system, info.external_attr = 3, 0o644 << 16  # the same on every system, and readable when unpacked
+    return info
+
+
+def import_gallery(
+    file: Path, gallery: Path, *, overwrite: bool = False, check: Callable[[str, State], object]
+) -> list[str]:
     """Add all entries of an exported file, each checked before any is moved into place. Returns their names.
 
-    Raises UnreadableBundle where the file is none, an entry is damaged, or one of that name is there already.
+    `check` is given the name and state of each and may raise, too. Raises UnreadableBundle where the file is none, an
+    entry is damaged, or one of that name is there already.
     """
-    gallery.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".import.", dir=gallery))
+    staging = Path(tempfile.mkdtemp(prefix="morelli-import."))
     try:
         found = _unpack(file, staging)
         states = {name: bundle.read(_place(staging, name), KIND).state for name in found}
-        there = sorted(set(found) & set(names(gallery)))
+        for name, state in states.items():
+            check(name, state)
+        there = sorted(set(found) & set(names(gallery))) if gallery.is_dir() else []
         if there and not overwrite:
             raise UnreadableBundle(f"{gallery} has {', '.join(there)} already. Remove them, or use `--overwrite`.")
         for name, state in states.items():
@@ -98,22 +122,25 @@ def _unpack(file: Path, staging: Path) -> list[str]:
     try:
         with zipfile.ZipFile(file) as archive:
             members = {info.filename: info for info in archive.infolist()}
+            claimed = sum(info.file_size for info in archive.infolist())
+            if len(members) < len(archive.infolist()) or claimed > file.stat().st_size:
+                raise UnreadableBundle(f"{file} is no exported gallery: it has members twice, or compressed ones.")
             found = sorted({name.partition("/")[0].removesuffix(SUFFIX) for name in members})
             expected = {f"{name}{SUFFIX}/{member}" for name in found for member in MEMBERS}
             if set(members) != expected or not found:
                 raise UnreadableBundle(f"{file} is no exported gallery: it has other members than entries' files.")
             for name in found:
                 if name in ("", ".", "..") or "\\" in name or name.startswith("."):
-                    raise UnreadableBundle(f"{file} has an entry that is called '{name}'; it is not imported.")
+                    raise UnreadableBundle(f"{file} has an entry that is called {name!a}; it is not imported.")
                 _place(staging, name).mkdir()
                 for member in MEMBERS:
                     info = members[f"{name}{SUFFIX}/{member}"]
-                    if info.file_size > ENTRY_LIMIT:
-                        raise UnreadableBundle(f"{file}: entry '{name}' claims {info.file_size:,} bytes; too many.")
                     with archive.open(info) as source:
-                        (_place(staging, name) / member).write_bytes(source.read(ENTRY_LIMIT))
+                        (_place(staging, name) / member).write_bytes(source.read(info.file_size))
             return found
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except UnreadableBundle:
+        raise
+    except Exception as error:  # zipfile raises nearly every kind on hostile bytes
         raise UnreadableBundle(f"{file} is no exported gallery ({type(error).__name__}: {error}).") from None
 
 

@@ -1,0 +1,126 @@
+"""Galleries: the right entry first, "none of these" for strangers, and the rate that was promised."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from prints import models
+
+from morelli.attribution import gallery as module
+from morelli.attribution.gallery import Entry, Gallery, check_name
+from morelli.attribution.scoring import SCORINGS
+from morelli.attribution.world import World
+from morelli.errors import MismatchError, OutOfRange, TooFewSamples
+
+KNOWN = World(models(60, 8, seed=0))
+
+
+def gallery(values: torch.Tensor, world: World = KNOWN, rate: float = 0.05) -> Gallery:
+    return Gallery(tuple(Entry(f"m{i}", x, "net") for i, x in enumerate(values)), world, rate)
+
+
+def test_own_samples_are_identified() -> None:
+    values = models(6, 30, seed=1, within=0.5)
+    opened, right = gallery(values[:, :10]), 0
+    for i, model in enumerate(values):
+        for sample in model[10:]:
+            right += opened.rank(sample[None]).identified == f"m{i}"
+    assert right > 0.8 * 120
+    ranking = opened.rank(values[2, 10:16])
+    assert ranking.identified == "m2"
+    scores = [candidate.score for candidate in ranking.candidates]
+    assert scores == sorted(scores)
+    assert {c.name for c in ranking.candidates} == {f"m{i}" for i in range(6)}
+    assert ranking.candidates[0].p_value > 0.05 >= max(c.p_value for c in ranking.candidates[1:]) - 0.45
+
+
+@pytest.mark.parametrize("scoring", SCORINGS)
+@pytest.mark.parametrize("size", [1, 4])
+def test_strangers_are_identified_no_more_often_than_promised(scoring: str, size: int) -> None:
+    """Exchangeable strangers. Groups of one model hang together, so that n models promise 1/(n + 1) more, at worst.
+
+    With a cohort that the strangers of the world belong to themselves, rates of 0.15 to 1 were seen instead.
+    """
+    rate, found, total = 0.1, 0, 0
+    for seed in range(6):
+        values = models(60 + 4 + 50, 8, seed=100 + seed, d=32)
+        opened = gallery(values[60:64], World(values[:60], scoring), rate)
+        strangers = opened._strangers(size)
+        best = opened._scores(values[64:, :size])[0].amin(1)
+        p = (1 + (strangers <= best[:, None]).sum(1)) / (len(strangers) + 1)
+        assert opened.rank(values[64, :size]).p_value == pytest.approx(float(p[0]), abs=1e-3)
+        found, total = found + int((p <= rate).sum()), total + len(p)
+    allowed = rate + 1 / 31
+    assert found / total < allowed + 2.5 * (allowed / total) ** 0.5
+    assert found > 0
+
+
+def test_one_entry_is_a_gallery() -> None:
+    values = models(1, 12, seed=3, within=0.4)
+    ranking = gallery(values[:, :10]).rank(values[0, 10:11])
+    assert [c.name for c in ranking.candidates] == ["m0"]
+    assert ranking.identified == "m0"
+    assert gallery(values[:, :10]).rank(-values[0, 10:11]).identified is None
+
+
+def test_more_samples_than_a_model_of_the_world_has() -> None:
+    values = models(2, 60, seed=4, within=0.5)
+    assert gallery(values[:, :10]).rank(values[1, 10:]).identified == "m1"
+
+
+def test_the_order_of_samples_and_entries_does_not_count() -> None:
+    values = models(5, 14, seed=5)
+    first = gallery(values[:, :10]).rank(values[1, 10:])
+    turned = Gallery(tuple(reversed(gallery(values[:, :10]).entries)), KNOWN, 0.05).rank(values[1, 10:].flip(0))
+    assert [c.name for c in first.candidates] == [c.name for c in turned.candidates]
+    assert first.p_value == pytest.approx(turned.p_value)
+    assert [c.score for c in first.candidates] == pytest.approx([c.score for c in turned.candidates], abs=1e-4)
+
+
+def test_a_shortlist_holds_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = models(12, 12, seed=6, within=0.5)
+    whole = gallery(values[:, :10]).rank(values[7, 10:])
+    monkeypatch.setattr(module, "SHORTLIST", 4)
+    short = gallery(values[:, :10]).rank(values[7, 10:])
+    assert len(short.candidates) == 4
+    assert short.candidates[0] == whole.candidates[0]
+
+
+def test_a_rate_that_cannot_be_resolved() -> None:
+    values = models(2, 10, seed=1)
+    with pytest.raises(TooFewSamples, match="ask for at least"):
+        gallery(values, rate=0.001).rank(values[0, :1])
+    for rate in (0.0, 1.0, -1.0, float("nan")):
+        with pytest.raises(OutOfRange, match="between 0 and 1"):
+            gallery(values, rate=rate)
+
+
+def test_entries_that_do_not_go_together() -> None:
+    one, other = models(2, 10, seed=1)
+    with pytest.raises(MismatchError, match="different fingerprint networks"):
+        Gallery((Entry("a", one, "x"), Entry("b", other, "y")), KNOWN)
+    with pytest.raises(MismatchError, match="one name"):
+        Gallery((Entry("a", one, "x"), Entry("a", other, "x")), KNOWN)
+    with pytest.raises(TooFewSamples, match="morelli enrol"):
+        Gallery((), KNOWN)
+    with pytest.raises(TooFewSamples, match="'a' has 4 samples"):
+        Entry("a", one[:4], "x")
+
+
+@pytest.mark.parametrize("name", ["a", "A-1_b.c", "0" * 64])
+def test_names(name: str) -> None:
+    check_name(name)
+
+
+@pytest.mark.parametrize("name", ["", ".a", "-a", "a/b", "a b", "é", "a\n", "0" * 65, "..", "a\\b"])
+def test_no_names(name: str) -> None:
+    with pytest.raises(OutOfRange, match="cannot name a model"):
+        check_name(name)
+
+
+def test_an_entry_comes_back() -> None:
+    entry = Entry("a", models(1, 6, seed=0)[0], "net", {"made": "today"})
+    again = Entry.from_state(entry.state())
+    assert (again.name, again.network, again.card) == ("a", "net", {"made": "today"})
+    assert torch.equal(again.fingerprints, entry.fingerprints)
+    assert float(again.prototype.norm()) == pytest.approx(1)
