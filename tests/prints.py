@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import conv2d, normalize, pad
+from torch.nn.functional import conv2d, pad
 
 from morelli.attribution.world import World
 from morelli.features.fingerprint import Backbone, FingerprintExtractor, FingerprintNetwork
 from morelli.storage.fingerprint_network import write_fingerprint_network
 
 TINY = Backbone((8, 8, 8, 8), (1, 1, 1, 1), stem=8, dimensions=16)
-WORLD = (48, 6)  # models, images
+WORLD = (48, 6)  # models, images; half of the models are the strangers
 
 
 def models(count: int, images: int, seed: int, d: int = 16, within: float = 1.0) -> Tensor:
@@ -25,7 +25,13 @@ def models(count: int, images: int, seed: int, d: int = 16, within: float = 1.0)
     common = torch.zeros(d)
     common[0] = d**0.5
     own = torch.randn(count, 1, d, generator=rng)
-    return normalize(common + own + within * torch.randn(count, images, d, generator=rng), dim=-1)
+    return common + own + within * torch.randn(count, images, d, generator=rng)
+
+
+def world(values: Tensor, scoring: str = "distance") -> World:
+    """The first half of these [models, images, d] teach what varies within a model, the second are the strangers."""
+    half = len(values) // 2
+    return World(values[:half], values[half:, None], scoring)
 
 
 def pictures(model: int, count: int, side: int = 64, seed: int = 0) -> Tensor:
@@ -68,7 +74,8 @@ def tiny_network(seed: int = 0) -> FingerprintNetwork:
 def tiny() -> tuple[FingerprintExtractor, World]:
     extractor = FingerprintExtractor(tiny_network())
     world = torch.stack([extractor.extract(list(pictures(100 + i, WORLD[1]))) for i in range(WORLD[0])])
-    return extractor, World(world)
+    half = len(world) // 2
+    return extractor, World(world[:half], world[half:, None])
 
 
 def write_tiny(path: Path) -> Path:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from morelli.features.denoiser import Denoiser
-from morelli.features.fingerprint import FLOOR
+from morelli.features.traces import FLOOR
 from morelli.generators.bank_training import Trained
 from morelli.generators.synthetic import MODULATED, PAPER, PATCH, Blueprint
 from morelli.numerics.spectrum import azimuthal, power

@@ -1,7 +1,7 @@
 """What is compared: each method turns images into features and scores a group of them against an enrolled model."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -9,7 +9,6 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from morelli.attribution.scoring import Cosine
 from morelli.attribution.world import World
 from morelli.features.protocol import SampleSpec
 from morelli.features.residual import NoiseResidual
@@ -22,10 +21,16 @@ SPEC = SampleSpec((3, 64, 64), 0.0, 255.0)
 
 @dataclass(frozen=True)
 class Method:
-    """Features of uint8 [n, 3, 64, 64], and what makes a score from models whose answers are known, [models, n, d]."""
+    """Features of uint8 [n, 3, 64, 64], and what makes scores of them.
+
+    Attributes:
+        among: from the fingerprints of a gallery, [models, n, d], for its identifications.
+        between: from those of a handful of other models, for pairs of images.
+    """
 
     features: Callable[[Tensor], Tensor]
-    score: Callable[[Tensor], Score]
+    among: Callable[[Tensor], Score]
+    between: Callable[[Tensor], Score]
 
 
 def discriminant(models: Tensor) -> Score:
@@ -42,8 +47,9 @@ def discriminant(models: Tensor) -> Score:
     return score
 
 
-def cosine(models: Tensor) -> Score:
-    return Cosine().score
+def correlation(models: Tensor) -> Score:
+    """One less the cosine of the means."""
+    return lambda enrolled, groups: 1 - normalize(groups.mean(1), dim=1) @ normalize(enrolled.mean(0), dim=0)
 
 
 def pattern(images: Tensor) -> Tensor:
@@ -62,17 +68,37 @@ def cosines(images: Tensor) -> Tensor:
     return found.unfold(1, 4, 4).unfold(2, 4, 4).mean((3, 4)).flatten(1)
 
 
-def fingerprints(path: Path, scoring: str, *, normalised: bool = True) -> Method:
-    """A fingerprint network; the scores are made comparable by its world, or left as they are."""
+def fingerprints(path: Path) -> dict[str, Method]:
+    """What ships, and the same without this or that."""
     extractor, state = read_fingerprint_network(path)
-    world = World(World.from_state(state).models, scoring)
-    score = world.score if normalised else world._raw.score
-    return Method(lambda images: extractor.extract(list(images)), lambda models: score)
+    code, world = extractor.network.settings.dimensions, World.from_state(state)
+    whole, network, numbers = slice(None), slice(0, code), slice(code, None)
+
+    def row(part: slice, scoring: str = "distance", *, adapted: bool = True) -> Method:
+        mine = World(world.models[..., part], world.strangers[..., part], scoring)
+        return Method(
+            lambda images: extractor.extract(list(images))[:, part],
+            lambda models: (replace(mine, known=tuple(models)) if adapted else mine).score,
+            lambda models: mine.score,
+        )
+
+    def plain(images: Tensor) -> Tensor:
+        return replace(extractor, centre=None, spread=None).extract(list(images))[:, network]
+
+    return {
+        "fingerprints": row(whole),
+        "– world's covariance alone": row(whole, adapted=False),
+        "– cosine": row(whole, "cosine"),
+        "– PLDA": row(whole, "plda"),
+        "– network alone": row(network),
+        "– statistics alone": row(numbers),
+        "– network alone, plain cosine (the paper's)": Method(plain, correlation, correlation),
+    }
 
 
 def baselines() -> dict[str, Method]:
     return {
-        "SM-F": Method(pattern, cosine),
-        "1-D spectrum, LDA": Method(curve, discriminant),
-        "DCT, LDA": Method(cosines, discriminant),
+        "SM-F": Method(pattern, correlation, correlation),
+        "1-D spectrum, LDA": Method(curve, discriminant, discriminant),
+        "DCT, LDA": Method(cosines, discriminant, discriminant),
     }

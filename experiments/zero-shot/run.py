@@ -1,9 +1,10 @@
 """Zero-shot attribution of real generators: who made it (1:N), one model or two (1:1), and none of these (open set).
 
-Run: python experiments/zero-shot/run.py [network …]      (networks are folders; by default the one that ships)
+Run: python experiments/zero-shot/run.py [network]      (a folder; by default the one that ships)
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import sources
@@ -13,7 +14,11 @@ from sklearn.metrics import f1_score
 from sources import p
 from torch import Tensor
 
+from morelli.attribution.gallery import Entry, Gallery
+from morelli.attribution.world import World
+from morelli.features.fingerprint import FingerprintExtractor
 from morelli.numerics.metrics import auroc, oscr
+from morelli.storage.fingerprint_network import read_fingerprint_network
 from morelli.storage.networks import SHIPPED
 
 ENROLLED, QUERIES, DRAWS, PAIRS = 10, 40, 3, 10_000
@@ -24,14 +29,10 @@ PARTNERS = 20  # of an image: the first half of the same model
 HALVES = (slice(0, 10), slice(10, 20))
 
 
-def main(networks: list[Path]) -> None:
+def main(network: Path) -> None:
     torch.set_grad_enabled(False)
     run = p.Run(__file__, {"enrolled": ENROLLED, "queries": QUERIES, "draws": DRAWS, "pairs": PAIRS})
-    rows: dict[str, Method] = baselines()
-    for network in networks:
-        for scoring in ("cosine", "neighbours", "plda"):
-            rows[f"{network.name}, {scoring}"] = fingerprints(network, scoring)
-        rows[f"{network.name}, cosine alone"] = fingerprints(network, "cosine", normalised=False)
+    rows = baselines() | fingerprints(network)
     groups = {"families": sources.families(), "seeds": sources.seeds()}
     images = {name: {n: draw() for n, draw in group.items()} for name, group in groups.items()}
     images["background"] = {n: draw() for n, draw in sources.background().items()}
@@ -45,10 +46,43 @@ def main(networks: list[Path]) -> None:
             other = {c: featured(row, images["background"], c) for c in CONDITIONS}
             for c in left:
                 one, two = wanted[c]
-                run.cell(
-                    f"{group}/{c}/{name}", lambda: judged(row, known[one], known[two], other[one], list(images[group]))
-                )  # noqa: B023
+                given = (row, known[one], known[two], other[one], list(images[group]))
+                run.cell(f"{group}/{c}/{name}", partial(judged, *given))
+    extractor, state = read_fingerprint_network(network)
+    for c in CONDITIONS:
+        for size in (1, 5):
+            tested = {n: x for n, x in images["families"].items() if not n.startswith("clothes")}
+            run.cell(f"promise/{c}/{size}", partial(promised, extractor, World.from_state(state), tested, c, size))
     run.save()
+
+
+def promised(extractor: FingerprintExtractor, world: World, images: dict, condition: str, size: int) -> dict:
+    """How often queries are identified at a rate of 5 %, of models that are enrolled, which half are, and of others."""
+    found = {n: extractor.extract(list(sources.perturbed(x, condition))) for n, x in images.items()}
+    known: list[bool] = []
+    right: list[bool] = []
+    unknown: dict[str, list[bool]] = {name: [] for name in found}
+    for seed in range(DRAWS):
+        order = torch.randperm(len(found), generator=torch.Generator().manual_seed(seed)).tolist()
+        names = [list(found)[i] for i in order]
+        half = names[: len(names) // 2]
+        mine, theirs = split(len(found[names[0]]), seed)
+        gallery = Gallery(tuple(Entry(name, found[name][mine], "") for name in half), world, rate=0.05)
+        for name in names:
+            for group in found[name][theirs].split(size):
+                answer = gallery.rank(group).identified
+                if name in half:
+                    known.append(answer is not None)
+                    right.append(answer == name)
+                else:
+                    unknown[name].append(answer is not None)
+    shares = {name: round(sum(x) / len(x), 3) for name, x in unknown.items() if x}
+    return {
+        "identified, of unknown models": round(sum(shares.values()) / len(shares), 4),
+        "identified, of known models": round(sum(known) / len(known), 4),
+        "rightly": round(sum(right) / len(right), 4),
+        "by unknown model": shares,
+    }
 
 
 def featured(row: Method, images: dict[str, Tensor], condition: str) -> Tensor:
@@ -61,7 +95,7 @@ def judged(row: Method, enrolled: Tensor, queries: Tensor, background: Tensor, n
     right = torch.stack([one["right"] for one in found])  # [draws, models, queries]
     by_model = right.double().mean((0, 2))
     opened = [open_set(row, enrolled, queries, seed) for seed in range(DRAWS)]
-    area, interval = verified(row.score(background), enrolled, queries)
+    area, interval = verified(row.between(background), enrolled, queries)
     return {
         "accuracy": round(float(by_model.mean()), 4),
         "accuracy interval": bootstrapped(by_model),
@@ -88,7 +122,7 @@ def scores(score: Score, enrolled: Tensor, queries: Tensor) -> Tensor:
 
 def identified(row: Method, enrolled: Tensor, queries: Tensor, seed: int) -> dict:
     mine, theirs = split(enrolled.shape[1], seed)
-    table = scores(row.score(enrolled[:, mine]), enrolled[:, mine], queries[:, theirs])
+    table = scores(row.among(enrolled[:, mine]), enrolled[:, mine], queries[:, theirs])
     named, truth = table.argmin(2), torch.arange(len(enrolled))[:, None].expand(-1, QUERIES)
     return {"right": named == truth, "f1": f1_score(truth.flatten(), named.flatten(), average="macro")}
 
@@ -98,7 +132,7 @@ def open_set(row: Method, enrolled: Tensor, queries: Tensor, seed: int) -> float
     mine, theirs = split(enrolled.shape[1], seed)
     order = torch.randperm(len(enrolled), generator=torch.Generator().manual_seed(100 + seed))
     known, unknown = order[: len(order) // 2], order[len(order) // 2 :]
-    score = row.score(enrolled[known][:, mine])
+    score = row.among(enrolled[known][:, mine])
     table = scores(score, enrolled[known][:, mine], queries[:, theirs])
     best, named = table.min(2)
     right = named[known] == torch.arange(len(known))[:, None]
@@ -107,7 +141,7 @@ def open_set(row: Method, enrolled: Tensor, queries: Tensor, seed: int) -> float
 
 def verified(score: Score, first: Tensor, second: Tensor) -> tuple[float, list[float]]:
     """Single images against single images: AUC of 10,000 pairs, half of one model; bootstrap over models."""
-    rng, (models, count, size) = torch.Generator().manual_seed(0), first.shape
+    rng, (models, count, _) = torch.Generator().manual_seed(0), first.shape
     half = PARTNERS // 2
     one = torch.arange(PAIRS // PARTNERS) % models
     at = torch.randint(count, one.shape, generator=rng)
@@ -137,4 +171,4 @@ def bootstrapped(values: Tensor) -> list[float]:
 
 
 if __name__ == "__main__":
-    main([Path(name) for name in sys.argv[1:]] or [SHIPPED / "fingerprint"])
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else SHIPPED / "fingerprint")

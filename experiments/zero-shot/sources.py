@@ -1,5 +1,6 @@
 """Real generators that no fingerprint network was trained on, and photographs: 100 images each, as files hold them."""
 
+import runpy
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -8,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-EXPERIMENTS = Path(__file__).parents[1]
-sys.path[:0] = [str(EXPERIMENTS), str(EXPERIMENTS / "spectra"), str(EXPERIMENTS / "zoo")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "spectra"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 import models as spectra
 import protocol as p
 
@@ -50,11 +51,7 @@ def background() -> dict[str, Callable[[], Tensor]]:
 
 
 def zoo_names() -> list[str]:
-    try:
-        import zoo
-    except ImportError:
-        return []
-    return list(zoo.trained())
+    return sorted(path.stem for path in (p.ROOT / "runs/zoo").glob("*.safetensors"))
 
 
 def perturbed(pixels: Tensor, condition: str) -> Tensor:
@@ -78,9 +75,7 @@ def _tiny(name: str) -> Tensor:
 
 
 def _zoo(name: str) -> Tensor:
-    import zoo
-
-    return zoo.load(name)(COUNT, 1)
+    return runpy.run_path(str(p.ROOT / "experiments/zoo/run.py"))["load"](name)(COUNT, 1)
 
 
 def _photographs(name: str) -> Tensor:

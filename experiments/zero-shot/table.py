@@ -13,7 +13,10 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 HERE = Path(__file__).parent
-GROUPS = {"families": "Families: other architectures, training or data", "seeds": "Seeds: five of each of four small GANs"}
+GROUPS = {
+    "families": "Families: other architectures, training or data",
+    "seeds": "Seeds: five of each of four small GANs",
+}
 COLUMNS = (
     ("accuracy", "1:N accuracy, %", "accuracy interval"),
     ("macro F1", "macro F1, %", ""),
@@ -33,7 +36,9 @@ def main() -> None:
             shown = "8 bits alone" if condition == "none" else condition
             parts.append(f"**{title}; {models} models; {shown}**\n\n{table(cells, f'{group}/{condition}')}")
     readme = HERE / "README.md"
-    text = re.sub(f"{FIRST}.*{SECOND}", f"{FIRST}\n" + "\n\n".join(parts) + f"\n{SECOND}", readme.read_text(), flags=re.S)
+    text = re.sub(
+        f"{FIRST}.*{SECOND}", f"{FIRST}\n" + "\n\n".join(parts) + f"\n{SECOND}", readme.read_text(), flags=re.S
+    )
     readme.write_text(text)
     plot(cells)
 

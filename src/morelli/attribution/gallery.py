@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from morelli.attribution.scoring import mean
 from morelli.attribution.search import nearest
 from morelli.attribution.world import World, groups
 from morelli.errors import MismatchError, OutOfRange, TooFewSamples
@@ -20,7 +20,7 @@ from morelli.numerics.state import State
 
 LEAST = 5  # samples of an entry
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-SHORTLIST = 50  # entries that are scored; the others are farther by cosine
+SHORTLIST = 50  # entries that are scored; the means of the others are farther
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class Entry:
 
     Attributes:
         name: letters, digits, ".", "_" and "-", at most 64; it is also the name of its folder.
-        fingerprints: [n, d] of length 1.
+        fingerprints: [n, d].
         network: digest of the fingerprint network that made them.
         card: what it was enrolled from; JSON-able.
     Raises:
@@ -47,10 +47,6 @@ class Entry:
             raise TooFewSamples(
                 f"'{self.name}' has {len(self.fingerprints)} samples; an entry needs {LEAST}, better 10 or more."
             )
-
-    @property
-    def prototype(self) -> Tensor:
-        return mean(self.fingerprints)
 
     def state(self) -> State:
         settings = {"name": self.name, "network": self.network, "card": dict(self.card)}
@@ -88,8 +84,8 @@ class Ranking:
 
     Attributes:
         identified: the first candidate's name, or None for "none of these".
-        p_value: of the proposition that the sample comes from none of the gallery's models: the share of samples of
-            other models that are at least as much like their best candidate. It is identified at `rate` and below.
+        p_value: of the proposition that the sample comes from none of the gallery's models: the share of the world's
+            strangers that are at least as much like their best candidate. It is identified at `rate` and below.
     """
 
     candidates: tuple[Candidate, ...]
@@ -106,8 +102,8 @@ class Gallery:
     """Answers: which of these models made it, if any?
 
     Attributes:
-        rate: false-identification rate: samples of models that are not here are identified at most this often, as
-            far as unknown models resemble those of the world and the entries themselves.
+        rate: false-identification rate: samples of models that are not here are identified at most this often, where
+            such models are exchangeable with the world's strangers; kin of an entry is identified more often.
     Raises:
         MismatchError: entries of different fingerprint networks, or two of one name.
         OutOfRange, TooFewSamples: a rate that is none, or that the world cannot resolve.
@@ -128,6 +124,11 @@ class Gallery:
         if not 0 < self.rate < 1:
             raise OutOfRange(f"the false-identification rate is {self.rate}; expected one between 0 and 1, as 0.05.")
 
+    @cached_property
+    def adapted(self) -> World:
+        """The world, to which the entries say what varies within a model."""
+        return replace(self.world, known=tuple(entry.fingerprints for entry in self.entries))
+
     def rank(self, fingerprints: Tensor) -> Ranking:
         """One source's fingerprints [k, d], of one sample or several, against every entry.
 
@@ -135,45 +136,44 @@ class Gallery:
         """
         size = len(fingerprints)
         scores, kept = self._scores(fingerprints[None])
-        strangers = self._strangers(min(size, self.world.models.shape[1]))
-        if 1 / (len(strangers) + 1) > self.rate:
+        least = 1 / (len(self.world.strangers) + 1)
+        if least > self.rate:
             raise TooFewSamples(
-                f"{len(strangers)} groups of {size} samples from other models cannot resolve a false-identification "
-                f"rate of {self.rate:g}; ask for at least {1 / (len(strangers) + 1):.2g}, or for fewer samples at once."
+                f"{len(self.world.strangers)} models that are not known cannot resolve a false-identification rate of "
+                f"{self.rate:g}; ask for at least {math.ceil(1000 * least) / 1000:g}."
             )
         order = scores[0].argsort()
         candidates = tuple(
             Candidate(self.entries[kept[i]].name, float(scores[0, i]), self._usual(kept[i], scores[0, i], size))
             for i in order.tolist()
         )
-        p = p_values(-strangers, -scores[0].min()[None])
-        return Ranking(candidates, float(p), self.rate)
+        return Ranking(candidates, self._p_none(scores[0].min(), size), self.rate)
 
     def _scores(self, queries: Tensor) -> tuple[Tensor, list[int]]:
         """Groups [m, k, d] → [m, entries], and which these are: all of them, or a shortlist of a large gallery."""
         kept = list(range(len(self.entries)))
         if len(kept) > SHORTLIST:
-            found = nearest(self._prototypes, mean(queries), SHORTLIST)
+            found = nearest(self._prototypes, self.adapted.see(queries.mean(1)), SHORTLIST)
             kept = sorted(set(found.flatten().tolist()))
-        return torch.stack([self.world.score(self.entries[i].fingerprints, queries) for i in kept], 1), kept
+        return torch.stack([self.adapted.score(self.entries[i].fingerprints, queries) for i in kept], 1), kept
 
     @cached_property
     def _prototypes(self) -> Tensor:
-        return torch.stack([entry.prototype for entry in self.entries])
+        return self.adapted.see(torch.stack([entry.fingerprints.mean(0) for entry in self.entries]))
 
-    def _strangers(self, size: int) -> Tensor:
-        """Best scores of groups that belong to no entry: the world's, and each entry's against the others."""
+    def _p_none(self, score: Tensor, size: int) -> float:
+        """Each stranger counts once, in the coding in which it is most like a candidate."""
+        size = min(size, self.world.strangers.shape[2])
         if size not in self._known:
-            best = [self._scores(groups(self.world.strangers, size))[0].amin(1)]
-            for i, entry in enumerate(self.entries if 1 < len(self.entries) <= SHORTLIST else ()):
-                if len(entry.fingerprints) >= size:
-                    scores, _ = self._scores(groups(entry.fingerprints[None], size))
-                    best.append(torch.cat([scores[:, :i], scores[:, i + 1 :]], 1).amin(1))
-            self._known[size] = torch.cat(best)
-        return self._known[size]
+            self._known[size] = [
+                torch.stack([self._scores(groups(coded[None], size))[0].amin(1) for coded in stranger])
+                for stranger in self.world.strangers
+            ]
+        shares = [(best <= score).double().mean(1).max() for best in self._known[size]]
+        return float((1 + sum(shares)) / (len(shares) + 1))
 
     @cached_property
-    def _known(self) -> dict[int, Tensor]:
+    def _known(self) -> dict[int, list[Tensor]]:
         return {}
 
     def _usual(self, i: int, score: Tensor, size: int) -> float:
@@ -183,7 +183,7 @@ class Gallery:
             own = self.entries[i].fingerprints
             starts = range(0, len(own) - size + 1, size)
             held_out = [
-                self.world.score(torch.cat([own[:at], own[at + size :]]), own[at : at + size][None]) for at in starts
+                self.adapted.score(torch.cat([own[:at], own[at + size :]]), own[at : at + size][None]) for at in starts
             ]
             self._own[i, size] = torch.cat(held_out)
         return float(p_values(self._own[i, size], score[None]))

@@ -27,7 +27,7 @@ class Relation:
 
     Attributes:
         name: of the other entry.
-        margin: mean difference of the two scores, in standard deviations of unrelated models' scores.
+        margin: mean difference of the two scores.
         p_value: of the proposition that they are no more like the nearest than like this one: by flipping the signs
             of the samples' differences. Corrected for the number of entries by Holm's method.
     """
@@ -72,7 +72,7 @@ def trace(fingerprints: Tensor, gallery: Gallery) -> Lineage:
     ranking = gallery.rank(fingerprints)
     entries = {entry.name: entry for entry in gallery.entries}
     names = [candidate.name for candidate in ranking.candidates]
-    scores = torch.stack([gallery.world.score(entries[name].fingerprints, fingerprints[:, None]) for name in names])
+    scores = torch.stack([gallery.adapted.score(entries[name].fingerprints, fingerprints[:, None]) for name in names])
     margins = scores[1:] - scores[0]
     corrected = holm([sign_flip(margin) for margin in margins])
     relations = tuple(

@@ -1,44 +1,77 @@
-"""How unlike a model a set of samples is, from fingerprints alone. Higher = less like the model, as everywhere."""
+"""How unlike a model a set of samples is, from fingerprints alone. Higher = less like the model, as everywhere.
+
+Differences are measured in units of what varies within a model: see `within`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+from sklearn.covariance import ledoit_wolf
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from morelli.errors import TooFewSamples
-
 DIMENSIONS = 64  # that PLDA keeps: those in which models differ most against images of one model
-SHRINK = 0.1  # of the within-model covariance, towards its mean variance
+NEIGHBOURS = 3
 
 
 class Scoring(Protocol):
-    """Fingerprints enrolled [n, d] and groups of queries [m, k, d] → one score for each group, [m]."""
+    """`see` maps fingerprints [..., d] to where they are compared, once for each; `score` compares what was seen:
+    enrolled [n, d] and groups of queries [m, k, d] → one score for each group, [m].
+    """
 
+    def see(self, fingerprints: Tensor) -> Tensor: ...
     def score(self, enrolled: Tensor, queries: Tensor) -> Tensor: ...
 
 
-@dataclass(frozen=True)
-class Cosine:
-    """One less the cosine of the two means, as in arXiv 2307.15977."""
+@dataclass(frozen=True, eq=False)
+class Distance:
+    """Squared, of the two models' true means, estimated without bias from n and m samples, and divided by d.
+
+    `axes` [d, d] make what varies within a model the identity.
+    """
+
+    axes: Tensor
+
+    def see(self, fingerprints: Tensor) -> Tensor:
+        return fingerprints @ self.axes
 
     def score(self, enrolled: Tensor, queries: Tensor) -> Tensor:
-        return 1 - mean(queries) @ mean(enrolled)
+        difference = queries.mean(1) - enrolled.mean(0)
+        return difference.square().mean(1) - 1 / len(enrolled) - 1 / queries.shape[1]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Cosine:
+    """One less the cosine of the two means as seen from `centre` [d], the mean of all models."""
+
+    centre: Tensor
+    axes: Tensor
+
+    def see(self, fingerprints: Tensor) -> Tensor:
+        return (fingerprints - self.centre) @ self.axes
+
+    def score(self, enrolled: Tensor, queries: Tensor) -> Tensor:
+        return 1 - normalize(queries.mean(1), dim=1) @ normalize(enrolled.mean(0), dim=0)
+
+
+@dataclass(frozen=True, eq=False)
 class Neighbours:
     """Mean distance of a query to its k nearest enrolled fingerprints, for models of several kinds of sample."""
 
-    k: int = 3
+    axes: Tensor
+    k: int = NEIGHBOURS
+
+    def see(self, fingerprints: Tensor) -> Tensor:
+        return fingerprints @ self.axes
 
     def score(self, enrolled: Tensor, queries: Tensor) -> Tensor:
-        near = (queries @ enrolled.T).topk(min(self.k, len(enrolled)), dim=-1).values
-        return 1 - near.mean((1, 2))
+        far = torch.cdist(queries.flatten(0, 1), enrolled)
+        near = far.topk(min(self.k, len(enrolled)), dim=1, largest=False).values
+        return near.mean(1).reshape(queries.shape[:2]).mean(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,29 +88,23 @@ class Plda:
     axes: Tensor
     between: Tensor
 
+    def see(self, fingerprints: Tensor) -> Tensor:
+        return (fingerprints - self.centre) @ self.axes
+
     def score(self, enrolled: Tensor, queries: Tensor) -> Tensor:
         n, m, spread = len(enrolled), queries.shape[1], self.between
-        known = ((enrolled - self.centre) @ self.axes).mean(0)
-        asked = ((queries - self.centre) @ self.axes).mean(1)
+        known, asked = enrolled.mean(0), queries.mean(1)
         likely, variance = n * spread / (n * spread + 1) * known, spread / (n * spread + 1) + 1 / m
         anyone = spread + 1 / m
         ratio = (asked - likely).square() / variance - asked.square() / anyone + (variance / anyone).log()
         return 0.5 * ratio.sum(1)
 
 
-def fit_plda(models: Tensor, dimensions: int = DIMENSIONS) -> Plda:
-    """From fingerprints [models, images, d]. Raises TooFewSamples below three models of two images."""
+def fit_plda(models: Tensor, covariance: Tensor, dimensions: int = DIMENSIONS) -> Plda:
+    """From fingerprints [models, images, d] and the covariance within a model [d, d]."""
     count, images, size = models.shape
-    if count < 3 or images < 2:
-        raise TooFewSamples(f"{count} models of {images} images were given; PLDA needs three of two or more.")
-    models = models.double()
-    means = models.mean(1)
-    centre = means.mean(0)
-    inside = (models - means[:, None]).flatten(0, 1)
-    within = inside.T @ inside / (count * (images - 1))
-    within = (1 - SHRINK) * within + SHRINK * within.diagonal().mean() * torch.eye(size, dtype=torch.float64)
-    values, vectors = torch.linalg.eigh(within)
-    whiten = vectors / values.clamp_min(1e-12).sqrt()
+    means = models.double().mean(1)
+    centre, whiten = means.mean(0), whitening(covariance).double()
     spread = (means - centre) @ whiten
     between = spread.T @ spread / (count - 1) - torch.eye(size, dtype=torch.float64) / images
     strengths, turns = torch.linalg.eigh(between)
@@ -86,13 +113,22 @@ def fit_plda(models: Tensor, dimensions: int = DIMENSIONS) -> Plda:
     return Plda(centre.float(), (whiten @ turns[:, kept]).float(), strengths[kept].float())
 
 
-def mean(fingerprints: Tensor) -> Tensor:
-    """[..., n, d] → [..., d], of length 1."""
-    return normalize(fingerprints.mean(-2), dim=-1)
+def within(models: Sequence[Tensor]) -> Tensor:
+    """[n, d] of each model → [d, d], the covariance of images of one model, shrunk as Ledoit and Wolf do (2004)."""
+    parts = [(x - x.mean(0)) * (len(x) / (len(x) - 1)) ** 0.5 for x in models if len(x) > 1]
+    return torch.from_numpy(ledoit_wolf(torch.cat(parts).double().numpy(), assume_centered=True)[0])
 
 
-SCORINGS: dict[str, Callable[[Tensor], Scoring]] = {
-    "cosine": lambda models: Cosine(),
-    "neighbours": lambda models: Neighbours(),
+def whitening(covariance: Tensor) -> Tensor:
+    """[d, d], A with A Aᵀ the covariance's inverse; a covariance that is not positive is made so."""
+    floor = 1e-9 * covariance.diagonal().mean().clamp_min(1e-12)
+    lower = torch.linalg.cholesky(covariance.double() + floor * torch.eye(len(covariance), dtype=torch.float64))
+    return torch.linalg.inv(lower).T.float()
+
+
+SCORINGS: dict[str, Callable[[Tensor, Tensor], Scoring]] = {
+    "distance": lambda models, covariance: Distance(whitening(covariance)),
+    "cosine": lambda models, covariance: Cosine(models.mean((0, 1)), whitening(covariance)),
+    "neighbours": lambda models, covariance: Neighbours(whitening(covariance)),
     "plda": fit_plda,
 }

@@ -28,7 +28,7 @@ class Verification:
     """What is known of a pair of sets.
 
     Attributes:
-        score: higher = less alike, in standard deviations of scores between unrelated models.
+        score: higher = less alike.
         p_one: of the proposition that one model made both: the share of such pairs that are at least this unlike.
         p_two: of the proposition that two models did: the share of such pairs that are at least this alike.
         rate: the answer is "one model" where p_two is at most the rate, else "two models" where p_one is.
@@ -68,12 +68,16 @@ def verify(first: Tensor, second: Tensor, world: World, rate: float = 0.05) -> V
         raise OutOfRange(f"the rate of false matches is {rate}; expected one between 0 and 1, as 0.05.")
     if not len(first) or not len(second):
         raise TooFewSamples("one of the two sets is empty; give at least one sample of each.")
+    if 1 / (len(world.strangers) + 1) > rate:
+        raise TooFewSamples(
+            f"{len(world.strangers)} known models cannot resolve a rate of {rate:g}; ask for a larger one."
+        )
     same, different = known_pairs(world, len(first), len(second))
-    if 1 / (len(same) + 1) > rate:
-        raise TooFewSamples(f"{len(same)} known models cannot resolve a rate of {rate:g}; ask for a larger one.")
     score = between(first, second, world)
     p_one, p_two = p_values(same, score[None]), p_values(-different.flatten(), -score[None])
-    return Verification(float(score), float(p_one), float(p_two), rate, missed(same, different, rate), len(same))
+    return Verification(
+        float(score), float(p_one), float(p_two), rate, missed(same, different, rate), len(world.strangers)
+    )
 
 
 def between(first: Tensor, second: Tensor, world: World) -> Tensor:
@@ -82,13 +86,16 @@ def between(first: Tensor, second: Tensor, world: World) -> Tensor:
 
 
 def known_pairs(world: World, n: int, m: int) -> tuple[Tensor, Tensor]:
-    """Scores of sets of n and m images: [models] of one model, and [models, models − 1] of two."""
-    models, half = world.strangers, world.models.shape[1] // 2
-    first, second = models[:, : min(n, half)], models[:, -min(m, half) :]
-    there = torch.stack([world.score(one, second) for one in first])
-    back = torch.stack([world.score(other, first) for other in second], 1)
-    scores, apart = (there + back) / 2, ~torch.eye(len(first), dtype=torch.bool)
-    return scores.diagonal().clone(), scores[apart].reshape(len(first), -1)
+    """Scores of sets of n and m images of strangers, coded alike: [pairs] of one, and [pairs, strangers − 1] of two."""
+    half, same, different = world.strangers.shape[2] // 2, [], []
+    for models in world.strangers.unbind(1):
+        first, second = models[:, : min(n, half)], models[:, -min(m, half) :]
+        there = torch.stack([world.score(one, second) for one in first])
+        back = torch.stack([world.score(other, first) for other in second], 1)
+        scores, apart = (there + back) / 2, ~torch.eye(len(first), dtype=torch.bool)
+        same.append(scores.diagonal())
+        different.append(scores[apart].reshape(len(first), -1))
+    return torch.cat(same), torch.cat(different)
 
 
 def missed(same: Tensor, different: Tensor, rate: float) -> tuple[float, float, float]:

@@ -1,77 +1,71 @@
-"""World: fingerprints of models that nobody enrols, by which scores are made comparable and error rates promised."""
+"""World: fingerprints of models that nobody enrols, by which scores are measured and error rates promised."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from morelli.attribution.scoring import SCORINGS, Scoring
+from morelli.attribution.scoring import SCORINGS, Scoring, within
 from morelli.errors import MismatchError, TooFewSamples
 from morelli.numerics.state import State
+
+MINE = 0.2  # share of the world in the covariance within a model, where a gallery is known
 
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """Many models that the fingerprint network never saw.
-
-    The first half makes scores comparable, the second tells how often they mislead: a model that did both would not
-    stand for one that did neither.
+    """Models that nobody enrols.
 
     Attributes:
-        models: [models, images, d], fingerprints of length 1. Kin (seeds of one blueprint) belong side by side.
+        models: [models, images, d], fingerprints of synthetic generators, which say what varies within a model.
+        strangers: [strangers, codings, images, d], of other generators, whose images were coded in several ways. They
+            say how often scores mislead, and are not among `models`: who did both would not stand for the unknown.
         scoring: a name in `SCORINGS`.
+        known: fingerprints [n, d] of each model of a gallery, from which what varies within a model is then learned
+            too; `MINE` of it stays with the world.
     Raises:
-        MismatchError: there is no such scoring. TooFewSamples: fewer than four models, or than two images of each.
+        MismatchError: there is no such scoring. TooFewSamples: fewer than two models or strangers, or images of each.
     """
 
     models: Tensor
-    scoring: str = "cosine"
+    strangers: Tensor
+    scoring: str = "distance"
+    known: tuple[Tensor, ...] = ()
 
     def __post_init__(self) -> None:
         if self.scoring not in SCORINGS:
             raise MismatchError(f"there is no scoring '{self.scoring}'; there are {', '.join(SCORINGS)}.")
-        if self.models.ndim != 3 or len(self.models) < 4 or self.models.shape[1] < 2:
+        shapes = self.models.shape, self.strangers.shape
+        if tuple(map(len, shapes)) != (3, 4) or min(shapes[0][:2] + shapes[1][::2]) < 2 or not self.strangers.shape[1]:
             raise TooFewSamples(
-                f"a world is {tuple(self.models.shape)}; expected fingerprints of four models or more, two images or "
-                "more of each."
+                f"a world is {tuple(shapes[0])} and {tuple(shapes[1])}; expected fingerprints [models, images, d] and "
+                "[strangers, codings, images, d], of two models and strangers or more, and two images of each."
             )
 
-    @property
-    def cohort(self) -> Tensor:
-        """The models whose scores are the unit."""
-        return self.models[: len(self.models) // 2]
-
-    @property
-    def strangers(self) -> Tensor:
-        """The models that stand for those that nobody knows."""
-        return self.models[len(self.models) // 2 :]
-
     @cached_property
-    def _raw(self) -> Scoring:
-        return SCORINGS[self.scoring](self.cohort)
+    def _scoring(self) -> Scoring:
+        covariance = within(list(self.models))
+        if self.known:
+            covariance = MINE * covariance + (1 - MINE) * within(self.known)
+        return SCORINGS[self.scoring](self.models, covariance)
+
+    def see(self, fingerprints: Tensor) -> Tensor:
+        """[..., d] → [..., e], as the scoring compares them."""
+        return self._scoring.see(fingerprints)
 
     def score(self, enrolled: Tensor, queries: Tensor) -> Tensor:
-        """Enrolled [n, d], queries [m, k, d] → [m]: in standard deviations of the cohort's scores, from both sides.
-
-        Source: symmetric cohort normalisation of speaker verification (Matejka et al., Interspeech 2017).
-        """
-        raw = self._raw.score(enrolled, queries)
-        theirs = self._raw.score(enrolled, groups(self.cohort, queries.shape[1]))
-        ours = torch.stack([self._raw.score(model, queries) for model in self.cohort])
-        from_entry = (raw - theirs.mean()) / theirs.std().clamp_min(1e-6)
-        from_query = (raw - ours.mean(0)) / ours.std(0).clamp_min(1e-6)
-        return (from_entry + from_query) / 2
+        """Enrolled [n, d], groups of queries [m, k, d] → [m]; higher = less alike."""
+        return self._scoring.score(self.see(enrolled), self.see(queries))
 
     def state(self) -> State:
-        return State({"scoring": self.scoring}, {"models": self.models})
+        return State({"scoring": self.scoring}, {"models": self.models, "strangers": self.strangers})
 
     @staticmethod
     def from_state(state: State) -> World:
-        return World(normalize(state.tensors["models"].float(), dim=-1), state.settings["scoring"])
+        tensors = state.tensors
+        return World(tensors["models"].float(), tensors["strangers"].float(), state.settings["scoring"])
 
 
 def groups(models: Tensor, size: int) -> Tensor:

@@ -132,7 +132,7 @@ def lineage(found: Mapping[str, Any]) -> str:
     ]
     lines = aligned(rows)
     if found["relations"]:
-        against = [("rather than", "by (standard deviations)", "p-value")]
+        against = [("rather than", "by (difference of scores)", "p-value")]
         against += [(r["name"], f"{r['margin']:.2f}", f"{r['p_value']:.2g}") for r in found["relations"][:SHOWN]]
         lines += ["", *aligned(against)]
     return "\n".join([*lines, *_refused(found), "", found["limits"]])

@@ -1,14 +1,13 @@
 """Fingerprints: what a network, trained on synthetic generators alone, reads in the residual's spectrum.
 
-Source: arXiv 2307.15977. Differs: the spectrum is windowed, logarithmic and of one half-plane, since the other mirrors
-it; the phase between colour channels is kept; windows are of 64 pixels, so that small images can be read too.
+Source: arXiv 2307.15977. Differs: windows are of 64 pixels, so that small images can be read too; the spectrum is kept
+in another form, and statistics of it stand beside what the network says (`traces.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +15,10 @@ from torch.nn.functional import normalize
 
 from morelli.errors import MismatchError, OutOfRange
 from morelli.features.denoiser import Denoiser
-from morelli.numerics.spectrum import hann
+from morelli.features.traces import CHANNELS, STATISTICS, seen, statistics
 
 WINDOW = 64  # pixels of a side
 GRID = 8  # windows begin at multiples of this
-FLOOR = 1e-3  # squared grey levels: what rounding to 8 bits leaves everywhere is 1/12
 BATCH = 64
 
 
@@ -31,7 +29,7 @@ class Backbone:
     Attributes:
         kind: "basic" blocks, or "bottleneck".
         pooled: pool after the first convolution, as the original does; without, all takes four times as long.
-        dimensions: of a fingerprint.
+        dimensions: of a code.
     """
 
     widths: tuple[int, ...] = (32, 64, 128, 256)
@@ -46,7 +44,7 @@ RESNET_50 = Backbone((256, 512, 1024, 2048), (3, 4, 6, 3), "bottleneck", 64, Tru
 
 
 class FingerprintNetwork(nn.Module):
-    """Windows [n, 3, 64, 64] in [0, 1] → fingerprints [n, dimensions] of length 1."""
+    """Windows [n, 3, 64, 64] in [0, 1] → codes [n, dimensions] of length 1."""
 
     def __init__(self, backbone: Backbone | None = None, denoiser: Denoiser | None = None) -> None:
         super().__init__()
@@ -68,27 +66,16 @@ class FingerprintNetwork(nn.Module):
         self.project = nn.Linear(self.settings.widths[-1], self.settings.dimensions)
 
     def forward(self, windows: Tensor) -> Tensor:
-        with torch.no_grad():
-            spectra = seen(self.denoiser(windows).float() * 255)
-        features = self.backbone(self.scale(spectra)).pooler_output.flatten(1)
+        return self.code(self.pictures(windows))
+
+    @torch.no_grad()
+    def pictures(self, windows: Tensor) -> Tensor:
+        """What is seen of the residual's spectrum, [n, 5, 64, 33]."""
+        return seen(self.denoiser(windows).float() * 255)
+
+    def code(self, pictures: Tensor) -> Tensor:
+        features = self.backbone(self.scale(pictures)).pooler_output.flatten(1)
         return normalize(self.project(features).float())
-
-
-CHANNELS = 5
-
-
-def seen(residuals: Tensor) -> Tensor:
-    """Residuals [n, 3, h, w] in grey levels → [n, 5, h, w // 2 + 1]: log power, cosine of phase between channels.
-
-    Red against green and green against blue; rows of frequencies from −h/2 to h/2 − 1.
-    """
-    centred = residuals - residuals.mean((-2, -1), keepdim=True)
-    spectrum = torch.fft.fftshift(
-        torch.fft.rfft2(centred * hann(residuals.shape[-2], residuals.shape[-1], residuals), norm="ortho"), -2
-    )
-    logarithm = (spectrum.abs().square() + FLOOR).log()
-    cross = spectrum[:, :-1] * spectrum[:, 1:].conj()
-    return torch.cat([logarithm, cross.real / (cross.abs() + FLOOR)], 1)
 
 
 def windows_of(image: Tensor, most: int) -> Tensor:
@@ -113,31 +100,46 @@ def _starts(length: int, most: int) -> list[int]:
 
 @dataclass(frozen=True, eq=False)
 class FingerprintExtractor:
-    """Images of any size from 64×64 → fingerprints; nine or more windows of one image are averaged.
+    """Images of any size from 64×64 → fingerprints: what the network says, and the statistics that it reads.
+
+    The network knows what it was trained on, the statistics are there for what it never met. Each of the `size` values
+    is brought to the scale that it has among the models of the world; all windows of an image are averaged.
 
     Attributes:
-        most: windows a side, at most; the paper has three of 128 pixels.
         digest: of the network, for whoever stores fingerprints: two networks' fingerprints cannot be compared.
+        most: windows a side, at most; the paper has three of 128 pixels.
+        centre, spread: [size], of values in the world; None leaves them as they are.
     """
 
     network: FingerprintNetwork
     digest: str = ""
     most: int = 4
+    centre: Tensor | None = None
+    spread: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.most < 1:
             raise OutOfRange(f"a fingerprint takes {self.most} windows a side; expected one or more.")
 
+    @property
+    def size(self) -> int:
+        return self.network.settings.dimensions + STATISTICS
+
     @torch.no_grad()
     def extract(self, images: Sequence[Tensor]) -> Tensor:
-        """Images uint8 [3, h, w] → [n, dimensions] of length 1, on the network's device as it computes them."""
+        """Images uint8 [3, h, w] → [n, size], on the CPU. Raises MismatchError for a side below 64 pixels."""
         if not images:
-            return torch.zeros(0, self.network.settings.dimensions)
+            return torch.zeros(0, self.size)
         device = next(self.network.parameters()).device
         windows = [windows_of(image, self.most) for image in images]
-        codes = torch.cat([self.network(some.to(device).float() / 255) for some in torch.cat(windows).split(BATCH)])
-        of_images = codes.cpu().split([len(each) for each in windows])
-        return torch.stack([normalize(each.mean(0), dim=0) for each in of_images])
+        values = torch.cat([self._read(some.to(device).float() / 255) for some in torch.cat(windows).split(BATCH)])
+        of_images = values.cpu().split([len(each) for each in windows])
+        return self.rescaled(torch.stack([each.mean(0) for each in of_images]))
 
-    def settings(self) -> dict[str, Any]:
-        return {"digest": self.digest, "most": self.most, "backbone": asdict(self.network.settings)}
+    def _read(self, windows: Tensor) -> Tensor:
+        pictures = self.network.pictures(windows)
+        return torch.cat([self.network.code(pictures), statistics(pictures)], 1)
+
+    def rescaled(self, values: Tensor) -> Tensor:
+        """[..., size], in units of the world where that is known."""
+        return values if self.centre is None or self.spread is None else (values - self.centre) / self.spread

@@ -52,7 +52,7 @@ def write(path: Path, kind: str, state: State, *, overwrite: bool = False) -> st
     try:
         return _written(path, kind, state)
     except OSError as error:
-        raise UnreadableBundle(f"{path} cannot be written ({error.strerror}). Check the folder.") from None
+        raise UnreadableBundle(f"{path} cannot be written ({error.strerror or error}). Check the folder.") from None
 
 
 def _written(path: Path, kind: str, state: State) -> str:

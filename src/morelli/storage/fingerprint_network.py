@@ -24,8 +24,12 @@ def write_fingerprint_network(
         {"backbone": asdict(extractor.network.settings), "most": extractor.most},
         {name: x.half() if x.is_floating_point() else x for name, x in extractor.network.state_dict().items()},
     )
+    if extractor.centre is not None and extractor.spread is not None:
+        scale = State({}, {"centre": extractor.centre, "spread": extractor.spread})
+    else:
+        scale = State()
     halves = State(world.settings, {name: tensor.half() for name, tensor in world.tensors.items()})
-    state = State({"provenance": dict(provenance)}, parts={"network": network, "world": halves})
+    state = State({"provenance": dict(provenance)}, parts={"network": network, "scale": scale, "world": halves})
     return bundle.write(path, KIND, state, overwrite=overwrite)
 
 
@@ -40,7 +44,11 @@ def read_fingerprint_network(path: Path | None = None) -> tuple[FingerprintExtra
         }
         network = FingerprintNetwork(Backbone(**backbone))
         network.load_state_dict({name: x.float() if x.is_floating_point() else x for name, x in part.tensors.items()})
-        return FingerprintExtractor(network.eval(), found.digest, part.settings["most"]), found.state.parts["world"]
+        scale = found.state.parts["scale"].tensors
+        extractor = FingerprintExtractor(
+            network.eval(), found.digest, part.settings["most"], scale.get("centre"), scale.get("spread")
+        )
+        return extractor, found.state.parts["world"]
     except Exception as error:  # transformers raises kinds of its own on settings that make no network
         why = f"{type(error).__name__}: {error}".splitlines()[0][:120]
         raise UnreadableBundle(f"{path}: not a fingerprint network ({why}). Train it again.") from None

@@ -7,11 +7,10 @@ import json
 
 import pytest
 import torch
-from prints import models
+from prints import models, world
 
 from morelli.attribution.gallery import Entry, Gallery
 from morelli.attribution.lineage import holm, sign_flip, trace
-from morelli.attribution.world import World
 from morelli.errors import TooFewSamples
 
 
@@ -58,7 +57,7 @@ def test_holm_on_the_textbook_example() -> None:
 
 VALUES = models(5, 40, seed=9, within=0.5)
 GALLERY = Gallery(
-    tuple(Entry(f"m{i}", x[:10], "net") for i, x in enumerate(VALUES[:4])), World(models(60, 8, seed=0)), 0.05
+    tuple(Entry(f"m{i}", x[:10], "net") for i, x in enumerate(VALUES[:4])), world(models(60, 8, seed=0)), 0.05
 )
 
 

@@ -6,15 +6,14 @@ import json
 
 import pytest
 import torch
-from prints import models
+from prints import models, world
 
 from morelli.attribution.scoring import SCORINGS
 from morelli.attribution.verification import Answer, between, known_pairs, missed, verify
-from morelli.attribution.world import World
 from morelli.errors import OutOfRange, TooFewSamples
 from morelli.numerics.calibration import p_values
 
-KNOWN = World(models(60, 12, seed=0))
+KNOWN = world(models(60, 12, seed=0))
 
 
 def test_the_plain_cases() -> None:
@@ -32,21 +31,21 @@ def test_the_plain_cases() -> None:
 @pytest.mark.parametrize("scoring", SCORINGS)
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (5, 5)])
 def test_two_models_are_called_one_no_more_often_than_promised(scoring: str, n: int, m: int) -> None:
-    """Fresh pairs from where the world comes from. With a cohort that calibrates too, rates up to 0.56 were seen."""
+    """Fresh pairs from where the world comes from. Where strangers taught the scoring too, rates up to 0.56 were seen."""
     rate, found, missing, total = 0.1, 0, 0, 0
-    for seed in range(4):
+    for seed in range(8):
         values = models(60 + 40, 12, seed=200 + seed, d=32)
-        world = World(values[:60], scoring)
-        same, different = known_pairs(world, n, m)
+        here = world(values[:60], scoring)
+        same, different = known_pairs(here, n, m)
         first, second = values[60:, :n], values[60:, -m:]
-        apart = torch.stack([between(x, y, world) for x, y in zip(first, second.roll(1, 0), strict=True)])
-        alike = torch.stack([between(x, y, world) for x, y in zip(first, second, strict=True)])
+        apart = torch.stack([between(x, y, here) for x, y in zip(first, second.roll(1, 0), strict=True)])
+        alike = torch.stack([between(x, y, here) for x, y in zip(first, second, strict=True)])
         found += int((p_values(-different.flatten(), -apart) <= rate).sum())
         missing += int((p_values(same, alike) <= rate).sum())
         total += len(apart)
-    allowed = rate + 1 / 31
-    assert found / total < allowed + 3 * (allowed / total) ** 0.5
-    assert missing / total < allowed + 3 * (allowed / total) ** 0.5
+    noise = (rate / 31 / 8) ** 0.5  # of what thirty strangers promise, over eight worlds
+    assert found / total < rate + 3.5 * noise
+    assert missing / total < rate + 3.5 * noise
 
 
 def test_it_does_not_matter_which_is_first() -> None:

@@ -1,10 +1,12 @@
-"""The world: scores in standard deviations of unrelated models', from models that calibrate nothing."""
+"""The world: what varies within a model is learned from its models, and from a gallery's where there is one."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
-from prints import models
+from prints import models, world
 
 from morelli.attribution.scoring import SCORINGS
 from morelli.attribution.world import World, groups
@@ -20,44 +22,51 @@ def test_groups() -> None:
 
 
 @pytest.mark.parametrize("scoring", SCORINGS)
-def test_unrelated_models_score_zero_give_or_take_one(scoring: str) -> None:
-    world, others = World(KNOWN, scoring), models(60, 10, seed=1)
-    found = torch.cat([world.score(one, others[30:, :1]) for one in others[:30]])
-    assert abs(float(found.mean())) < 0.25
-    assert 0.6 < float(found.std()) < 1.5
-    own = torch.cat([world.score(one[1:], one[None, :1]) for one in others])
-    assert own.mean() < -1
+def test_own_samples_score_lower(scoring: str) -> None:
+    here, test = world(KNOWN, scoring), models(30, 10, seed=1)
+    own = torch.cat([here.score(one[1:], one[None, :1]) for one in test])
+    other = torch.cat([here.score(one[1:], two[None, :1]) for one, two in zip(test, test.roll(1, 0), strict=True)])
+    assert own.mean() < other.mean() - other.std()
 
 
-def test_the_score_is_what_it_says() -> None:
-    world, (one, other) = World(KNOWN), models(2, 10, seed=1)
-    raw = SCORINGS["cosine"](KNOWN)
-    theirs = raw.score(one, KNOWN[:40].reshape(-1, 2, 16))
-    ours = torch.stack([raw.score(model, other[None, :2])[0] for model in KNOWN[:40]])
-    here = raw.score(one, other[None, :2])[0]
-    expected = ((here - theirs.mean()) / theirs.std() + (here - ours.mean()) / ours.std()) / 2
-    torch.testing.assert_close(world.score(one, other[None, :2])[0], expected)
-
-
-def test_strangers_are_not_in_the_cohort() -> None:
-    world = World(KNOWN)
-    assert len(world.cohort) + len(world.strangers) == len(KNOWN)
-    changed = World(torch.cat([world.cohort, world.strangers.flip(2)]))
+def test_strangers_teach_nothing() -> None:
+    here = world(KNOWN)
+    changed = replace(here, strangers=here.strangers.flip(3))
     one, other = models(2, 10, seed=1)
-    assert torch.equal(world.score(one, other[None]), changed.score(one, other[None]))
+    assert torch.equal(here.score(one, other[None]), changed.score(one, other[None]))
+
+
+def test_a_gallery_teaches_what_varies_within_a_model() -> None:
+    """One value varies with every image, here and not in the world: it should count for little."""
+    here, gallery = world(KNOWN), models(6, 20, seed=2)
+    gallery[..., 3] += 20 * torch.randn(6, 20, generator=torch.Generator().manual_seed(0))
+    adapted = replace(here, known=tuple(gallery[:, :10]))
+
+    def right(judge: World) -> float:
+        scores = torch.stack([judge.score(one[:10], gallery[:, 10:].reshape(-1, 1, 16)) for one in gallery])
+        return float((scores.argmin(0) == torch.arange(6).repeat_interleave(10)).double().mean())
+
+    assert right(adapted) > right(here) + 0.2
 
 
 def test_a_world_that_is_none() -> None:
     with pytest.raises(MismatchError, match="cosine, neighbours, plda"):
-        World(KNOWN, "manhattan")
-    for few in (KNOWN[:3], KNOWN[:, :1], KNOWN[0]):
-        with pytest.raises(TooFewSamples, match="four models or more"):
-            World(few)
+        world(KNOWN, "manhattan")
+    for few, strangers in (
+        (KNOWN[:1], KNOWN[:, None]),
+        (KNOWN[:, :1], KNOWN[:, None]),
+        (KNOWN[0], KNOWN[:, None]),
+        (KNOWN, KNOWN),
+        (KNOWN, KNOWN[:1, None]),
+        (KNOWN, KNOWN[:, None, :1]),
+        (KNOWN, KNOWN[:, :0, None]),
+    ):
+        with pytest.raises(TooFewSamples, match="two models and strangers or more"):
+            World(few, strangers)
 
 
-def test_half_precision_keeps_lengths_of_one() -> None:
-    state = World(KNOWN.half().float(), "plda").state()
-    found = World.from_state(state)
+def test_it_comes_back() -> None:
+    found = World.from_state(world(KNOWN, "plda").state())
     assert found.scoring == "plda"
-    torch.testing.assert_close(found.models.norm(dim=-1), torch.ones(80, 10), rtol=0, atol=1e-6)
-    assert (state.tensors["models"].norm(dim=-1) - 1).abs().max() > 1e-5
+    assert torch.equal(found.models, KNOWN[:40])
+    assert torch.equal(found.strangers, KNOWN[40:, None])

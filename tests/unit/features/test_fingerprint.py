@@ -8,7 +8,8 @@ from prints import TINY, pictures, tiny, tiny_network
 
 from morelli.errors import MismatchError, OutOfRange
 from morelli.features.denoiser import Denoiser
-from morelli.features.fingerprint import CHANNELS, FLOOR, WINDOW, FingerprintExtractor, seen, windows_of
+from morelli.features.fingerprint import WINDOW, FingerprintExtractor, windows_of
+from morelli.features.traces import CHANNELS, FLOOR, seen
 from morelli.numerics.spectrum import power
 
 
@@ -61,36 +62,35 @@ def test_what_is_seen_is_power_and_coherence() -> None:
 def test_nothing_to_see_is_a_number() -> None:
     assert torch.isfinite(seen(torch.zeros(1, 3, 64, 64))).all()
     black = torch.zeros(3, 64, 64, dtype=torch.uint8)
-    assert float(tiny()[0].extract([black]).norm()) == pytest.approx(1, abs=1e-5)
+    assert tiny()[0].extract([black]).isfinite().all()
 
 
 def test_company_changes_nothing() -> None:
     images = [*pictures(0, 3), *pictures(1, 2, side=200)]
     extractor = tiny()[0]
     together = extractor.extract(images)
-    torch.testing.assert_close(together, torch.cat([extractor.extract([x]) for x in images]))
-    torch.testing.assert_close(extractor.extract(images[::-1]).flip(0), together)
+    torch.testing.assert_close(together, torch.cat([extractor.extract([x]) for x in images]), rtol=0, atol=1e-4)
+    torch.testing.assert_close(extractor.extract(images[::-1]).flip(0), together, rtol=0, atol=1e-4)
     windows = torch.stack(images[:3]).float() / 255
     with torch.no_grad():
         alone = torch.cat([extractor.network(window[None]) for window in windows])
-        torch.testing.assert_close(extractor.network(windows), alone, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(together[:3], alone, rtol=1e-4, atol=1e-5)
-    assert (together[0] - together[3]).norm() > 1e-3
+        torch.testing.assert_close(extractor.network(windows), alone, rtol=0, atol=1e-4)
+    torch.testing.assert_close(together[:3, : TINY.dimensions], alone, rtol=0, atol=1e-4)
+    assert (together[0] - together[3]).norm() > 1e-2
 
 
-def test_fingerprints_have_length_one_and_no_history() -> None:
+def test_fingerprints_have_no_history() -> None:
     """A graph per image would keep every activation of a folder in memory."""
     found = tiny()[0].extract(list(pictures(0, 2, side=130)))
-    torch.testing.assert_close(found.norm(dim=1), torch.ones(2))
     assert not found.requires_grad
-    assert tiny()[0].extract([]).shape == (0, TINY.dimensions)
+    assert tiny()[0].extract([]).shape == (0, tiny()[0].size)
 
 
 def test_a_large_image_is_the_mean_of_its_windows() -> None:
     image = pictures(0, 1, side=128)[0]
     parts = tiny()[0].extract([image[:, i : i + 64, j : j + 64] for i in (0, 64) for j in (0, 64)])
     mean = parts.mean(0)
-    torch.testing.assert_close(tiny()[0].extract([image])[0], mean / mean.norm(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(tiny()[0].extract([image])[0], mean, rtol=1e-4, atol=1e-4)
 
 
 def test_only_the_denoiser_is_not_trained() -> None:

@@ -196,7 +196,7 @@ def test_a_failure_while_replacing_keeps_the_old(
         rename(*paths)
 
     monkeypatch.setattr(os, "rename", fail_once)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UnreadableBundle, match="disk full"):
         bundle.write(written, "thing", State({"new": True}), overwrite=True)
     assert bundle.read(written).digest == before
     assert [entry.name for entry in written.parent.iterdir()] == ["b"]

@@ -270,14 +270,14 @@ def test_bytes_changed_anywhere_are_an_error_of_ours_or_of_no_consequence(galler
     whole = packed(list(members(gallery).items()))
     rng = torch.Generator().manual_seed(0)
     refused = 0
-    for at in torch.randint(len(whole), (60,), generator=rng).tolist() + list(range(len(whole) - 60, len(whole), 2)):
+    for at in torch.randint(len(whole), (25,), generator=rng).tolist() + list(range(len(whole) - 60, len(whole), 4)):
         (tmp_path / "g.zip").write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
         try:
             import_gallery(tmp_path / "g.zip", tmp_path / f"t{at}", check=anything)
         except UnreadableBundle:
             refused += 1
             assert not (tmp_path / f"t{at}").exists()
-    assert refused > 60
+    assert refused > 25
 
 
 def test_a_check_is_asked_before_anything_is_written(gallery: Path, tmp_path: Path) -> None:
