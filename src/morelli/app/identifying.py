@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from morelli.app.galleries import Source, fingerprint, open_gallery, open_network
+from morelli.app.galleries import Fingerprints, Source, fingerprint, open_gallery, open_network
 from morelli.app.sources import Stage, silent
-from morelli.attribution.gallery import Ranking
+from morelli.attribution.gallery import Gallery, Ranking
 from morelli.attribution.lineage import LIMITS, Lineage, trace
 from morelli.attribution.report import SCHEMA, RefusedFile
 from morelli.attribution.verification import Verification
@@ -87,8 +87,26 @@ def identify(
     for file, values, facts in groups:
         ranked.append(Identified(file, opened.rank(values), facts))
         progress(1)
-    about = {"name": Path(gallery).name, "entries": len(opened.entries), "network": extractor.digest, "rate": rate}
+    about: dict[str, Any] = {
+        "name": Path(gallery).name,
+        "entries": len(opened.entries),
+        "network": extractor.digest,
+        "rate": rate,
+    }
+    about["warnings"] = coded_otherwise(found, opened)
     return Identification(about, tuple(ranked), found.refused)
+
+
+def coded_otherwise(found: Fingerprints, gallery: Gallery) -> list[str]:
+    """A warning where samples have a format that no entry was enrolled in: what a codec does is larger than a trace."""
+    enrolled = {kind for entry in gallery.entries for kind in entry.card.get("formats", {})}
+    others = sorted({facts["format"] for facts in found.facts} - enrolled)
+    if not enrolled or not others:
+        return []
+    return [
+        f"samples are {', '.join(others)}, and the gallery was enrolled from {', '.join(sorted(enrolled))}. A codec "
+        "changes more than one model differs from another: enrol samples that are coded as these are."
+    ]
 
 
 def verify(

@@ -100,12 +100,11 @@ def identification(found: Mapping[str, Any], shown: int = 3) -> str:
         lines.append(f"… and {len(found['samples']) - SHOWN} more; use --json to see all.")
     lines += [f"refused: {refused['reason']}" for refused in found["refused"][:SHOWN]]
     gallery = found["gallery"]
+    lines += [f"warning: {warning}" for warning in gallery["warnings"]]
     promise = (
-        f"{gallery['entries']} models known. Samples of others are identified in about {gallery['rate']:.1%} of cases"
+        f"{gallery['entries']} models known. Samples of unrelated ones are identified in at most {gallery['rate']:.1%}"
     )
-    return "\n".join(
-        [*lines, "", f"{promise}, as far as they resemble the models this was measured on.", found["limits"]]
-    )
+    return "\n".join([*lines, "", f"{promise} of cases, kin of a known one more often.", found["limits"]])
 
 
 def verification(found: Mapping[str, Any]) -> str:

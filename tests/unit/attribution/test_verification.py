@@ -31,7 +31,7 @@ def test_the_plain_cases() -> None:
 @pytest.mark.parametrize("scoring", SCORINGS)
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (5, 5)])
 def test_two_models_are_called_one_no_more_often_than_promised(scoring: str, n: int, m: int) -> None:
-    """Fresh pairs from where the world comes from. Where strangers taught the scoring too, rates up to 0.56 were seen."""
+    """Fresh pairs from where strangers come from. Where these taught the scoring too, rates up to 0.56 were seen."""
     rate, found, missing, total = 0.1, 0, 0, 0
     for seed in range(8):
         values = models(60 + 40, 12, seed=200 + seed, d=32)
