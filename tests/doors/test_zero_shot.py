@@ -64,7 +64,7 @@ def test_answers_in_plain_text(run, enrolled: str) -> None:
     code, out, _ = run("identify q --gallery g --network net --together")
     assert code == 0
     assert "6 files" in out
-    assert "2 models known. Samples of others are identified in about 5.0% of cases" in out
+    assert "2 models known. Samples of unrelated ones are identified in at most 5.0% of cases" in out
     out = run("verify m0 m1 --network net")[1]
     assert "p(two models)" in out
     assert "90 % interval" in out

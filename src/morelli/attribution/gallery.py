@@ -19,6 +19,7 @@ from morelli.numerics.calibration import p_values
 from morelli.numerics.state import State
 
 LEAST = 5  # samples of an entry
+FIRST, FOLDS = 3, 5  # candidates with a p-value, for which their samples are held out in five parts
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SHORTLIST = 50  # entries that are scored; the means of the others are farther
 
@@ -71,11 +72,12 @@ class Candidate:
     Attributes:
         score: higher = less like the model.
         p_value: share of the entry's own samples at least this unlike the others of it; small = not a usual sample.
+            Of the first three candidates only.
     """
 
     name: str
     score: float
-    p_value: float
+    p_value: float | None
 
 
 @dataclass(frozen=True)
@@ -144,8 +146,12 @@ class Gallery:
             )
         order = scores[0].argsort()
         candidates = tuple(
-            Candidate(self.entries[kept[i]].name, float(scores[0, i]), self._usual(kept[i], scores[0, i], size))
-            for i in order.tolist()
+            Candidate(
+                self.entries[kept[i]].name,
+                float(scores[0, i]),
+                self._usual(kept[i], scores[0, i], size) if rank < FIRST else None,
+            )
+            for rank, i in enumerate(order.tolist())
         )
         return Ranking(candidates, self._p_none(scores[0].min(), size), self.rate)
 
@@ -177,14 +183,20 @@ class Gallery:
         return {}
 
     def _usual(self, i: int, score: Tensor, size: int) -> float:
-        """The p-value of a score among those of the entry's own samples, each group against the rest of the entry."""
-        size = min(size, len(self.entries[i].fingerprints) - 1)
+        """The p-value of a score among those of the entry's own samples.
+
+        These are held out in turns, also from what is learned of variation within a model: a sample that taught the
+        covariance would look more usual than one that did not.
+        """
+        own = self.entries[i].fingerprints
+        size = min(size, len(own) // 2)
         if (i, size) not in self._own:
-            own = self.entries[i].fingerprints
-            starts = range(0, len(own) - size + 1, size)
-            held_out = [
-                self.adapted.score(torch.cat([own[:at], own[at + size :]]), own[at : at + size][None]) for at in starts
-            ]
+            others = tuple(entry.fingerprints for entry in self.entries if entry is not self.entries[i])
+            held_out = []
+            for fold in torch.arange(len(own)).split(-(-len(own) // FOLDS)):
+                rest = own[[at for at in range(len(own)) if at not in fold.tolist()]]
+                world = replace(self.world, known=(*others, rest))
+                held_out.append(world.score(rest, groups(own[fold][None], size)))
             self._own[i, size] = torch.cat(held_out)
         return float(p_values(self._own[i, size], score[None]))
 

@@ -31,7 +31,7 @@ class Verification:
         score: higher = less alike.
         p_one: of the proposition that one model made both: the share of such pairs that are at least this unlike.
         p_two: of the proposition that two models did: the share of such pairs that are at least this alike.
-        rate: the answer is "one model" where p_two is at most the rate, else "two models" where p_one is.
+        rate: the answer is "one model" where p_two alone is at most the rate, "two models" where p_one alone is.
         missed: share of pairs of one model that are not called so at this rate; its 90 % interval over models.
         models: how many the shares rest on; none of them was seen in training.
         refused: files that were not compared.
@@ -47,9 +47,10 @@ class Verification:
 
     @property
     def answer(self) -> Answer:
-        if self.p_two <= self.rate:
-            return Answer.ONE
-        return Answer.TWO if self.p_one <= self.rate else Answer.INCONCLUSIVE
+        one, two = self.p_two <= self.rate, self.p_one <= self.rate
+        if one == two:  # neither is unlikely, or both are, as between siblings
+            return Answer.INCONCLUSIVE
+        return Answer.ONE if one else Answer.TWO
 
     def to_dict(self) -> dict[str, Any]:
         return {"answer": self.answer.value} | asdict(self) | {"missed": list(self.missed)}

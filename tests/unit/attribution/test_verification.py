@@ -9,7 +9,7 @@ import torch
 from prints import models, world
 
 from morelli.attribution.scoring import SCORINGS
-from morelli.attribution.verification import Answer, between, known_pairs, missed, verify
+from morelli.attribution.verification import Answer, Verification, between, known_pairs, missed, verify
 from morelli.errors import OutOfRange, TooFewSamples
 from morelli.numerics.calibration import p_values
 
@@ -46,6 +46,12 @@ def test_two_models_are_called_one_no_more_often_than_promised(scoring: str, n: 
     noise = (rate / 31 / 8) ** 0.5  # of what thirty strangers promise, over eight worlds
     assert found / total < rate + 3.5 * noise
     assert missing / total < rate + 3.5 * noise
+
+
+def test_evidence_against_both_answers_is_none() -> None:
+    rest = (0.05, (0.1, 0.0, 0.2), 25)
+    answers = [Verification(0.0, p_one, p_two, *rest).answer for p_one in (0.01, 0.5) for p_two in (0.01, 0.5)]
+    assert answers == [Answer.INCONCLUSIVE, Answer.TWO, Answer.ONE, Answer.INCONCLUSIVE]
 
 
 def test_it_does_not_matter_which_is_first() -> None:
