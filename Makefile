@@ -1,5 +1,5 @@
 # make demo   set up and run the main job        make test   set up and pass the tests
-.PHONY: demo test check bench experiments clean
+.PHONY: demo test check bench experiments zero-shot clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -26,6 +26,11 @@ experiments: $(READY)
 	$(RUN) experiments/small_gans/run.py seeds celeba64
 	for name in gans seeds perturbations little-data lambda activations runtime; do $(RUN) experiments/$$name/run.py || exit 1; done
 	$(RUN) experiments/tables.py
+
+# The bank, the network trained on it and what it is worth, each resumable (hours on a CPU, cached in runs/).
+zero-shot: $(READY)
+	for name in bank denoiser extractor zoo spectra zero-shot; do $(RUN) experiments/$$name/run.py || exit 1; done
+	$(RUN) experiments/zero-shot/table.py
 
 clean:
 	rm -rf $(VENV) demo

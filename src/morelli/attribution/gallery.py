@@ -19,7 +19,7 @@ from morelli.numerics.calibration import p_values
 from morelli.numerics.state import State
 
 LEAST = 5  # samples of an entry
-FIRST, FOLDS = 3, 5  # candidates with a p-value, for which their samples are held out in five parts
+FIRST, FOLDS = 3, 5  # candidates with a p-value, for which their samples are held out in five parts or less
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SHORTLIST = 50  # entries that are scored; the means of the others are farther
 
@@ -183,7 +183,7 @@ class Gallery:
         return {}
 
     def _usual(self, i: int, score: Tensor, size: int) -> float:
-        """The p-value of a score among those of the entry's own samples.
+        """The p-value of a score among those of the entry's own samples, in groups as large, or half the entry.
 
         These are held out in turns, also from what is learned of variation within a model: a sample that taught the
         covariance would look more usual than one that did not.
@@ -193,7 +193,7 @@ class Gallery:
         if (i, size) not in self._own:
             others = tuple(entry.fingerprints for entry in self.entries if entry is not self.entries[i])
             held_out = []
-            for fold in torch.arange(len(own)).split(-(-len(own) // FOLDS)):
+            for fold in torch.arange(len(own)).split(max(size, -(-len(own) // FOLDS))):
                 rest = own[[at for at in range(len(own)) if at not in fold.tolist()]]
                 world = replace(self.world, known=(*others, rest))
                 held_out.append(world.score(rest, groups(own[fold][None], size)))
