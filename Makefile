@@ -29,6 +29,7 @@ experiments: $(READY)
 
 # The bank, the network trained on it and what it is worth, each resumable (hours on a CPU, cached in runs/).
 zero-shot: $(READY)
+	$(RUN) experiments/small_gans/run.py seeds celeba64
 	for name in bank denoiser extractor zoo spectra zero-shot; do $(RUN) experiments/$$name/run.py || exit 1; done
 	$(RUN) experiments/zero-shot/table.py
 
