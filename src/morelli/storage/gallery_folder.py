@@ -28,14 +28,35 @@ def names(gallery: Path) -> list[str]:
     """Of all entries, sorted. Raises UnreadableBundle where there is no such folder."""
     if not gallery.is_dir():
         raise UnreadableBundle(f"there is no gallery at {gallery}; `morelli enrol` makes one.")
-    return sorted(path.name.removesuffix(SUFFIX) for path in gallery.glob(f"[!.]*{SUFFIX}") if path.is_dir())
+    found: set[str] = set()
+    for _ in range(2):  # one that is replaced is aside for a moment, and may be back when we look there
+        visible = (name for name in _listed(gallery) if name.endswith(SUFFIX) and not name.startswith("."))
+        found |= {name.removesuffix(SUFFIX) for name in visible if (gallery / name).is_dir()}
+        found |= set(_aside(gallery))
+    return sorted(found)
+
+
+def _aside(gallery: Path) -> dict[str, Path]:
+    """Entries that a writer is replacing, or was when it was killed: where what they were is."""
+    outer = [gallery / name for name in _listed(gallery) if name.startswith(".") and f"{SUFFIX}.old." in name]
+    return {
+        name.removesuffix(SUFFIX): place / name for place in outer for name in _listed(place) if name.endswith(SUFFIX)
+    }
+
+
+def _listed(folder: Path) -> list[str]:
+    """Names in a folder that may just be vanishing."""
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def read_entries(gallery: Path) -> dict[str, State]:
     """By name. One that another process removes or replaces meanwhile is read again, or left out where it is gone."""
     found = {}
     for name in names(gallery):
-        state = _read(_place(gallery, name))
+        state = _read(gallery, name)
         if state is not None:
             found[name] = state
     return found
@@ -148,14 +169,16 @@ def _place(gallery: Path, name: str) -> Path:
     return gallery / f"{name}{SUFFIX}"
 
 
-def _read(place: Path, attempts: Sequence[int] = range(5)) -> State | None:
+def _read(gallery: Path, name: str, attempts: Sequence[int] = range(5)) -> State | None:
     for attempt in attempts:
-        try:
-            return bundle.read(place, KIND).state
-        except UnreadableBundle:
-            if not place.exists() and attempt:
-                return None
-            if attempt == attempts[-1]:
-                raise
-            time.sleep(0.01)
+        places = [_place(gallery, name), *(path for path in [_aside(gallery).get(name)] if path)]
+        for place in places:
+            try:
+                return bundle.read(place, KIND).state
+            except UnreadableBundle:
+                if place.exists() and attempt == attempts[-1]:
+                    raise
+        if attempt and name not in names(gallery):
+            return None
+        time.sleep(0.01)
     return None
