@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from morelli.numerics.metrics import auroc, balanced_accuracy
+from morelli.numerics.metrics import auroc, balanced_accuracy, oscr
 
 scores = st.lists(st.one_of(st.integers(-3, 3).map(float), st.floats(-1e3, 1e3)), min_size=1, max_size=25)
 flags = st.lists(st.booleans(), min_size=1, max_size=25)
@@ -38,3 +38,12 @@ def test_balanced_accuracy(own: list[bool], foreign: list[bool]) -> None:
 def test_auroc_can_be_wrong() -> None:
     assert auroc(torch.tensor([0.0, 1.0]), torch.tensor([2.0])) == 1.0
     assert auroc(torch.tensor([0.0, 3.0]), torch.tensor([2.0])) == 0.5
+
+
+@given(scores, scores, st.randoms(use_true_random=False))
+def test_oscr_is_the_auroc_of_what_is_named_rightly(known: list[float], unknown: list[float], random) -> None:  # type: ignore[no-untyped-def]
+    right = [random.random() < 0.5 for _ in known]
+    mine, theirs = (torch.tensor(xs, dtype=torch.float64) for xs in (known, unknown))
+    named = [score for score, correct in zip(known, right, strict=True) if correct]
+    area = auroc(torch.tensor(named, dtype=torch.float64), theirs) if named else 0.0
+    assert oscr(mine, torch.tensor(right), theirs) == pytest.approx(area * len(named) / len(known))

@@ -55,12 +55,12 @@ class Fingerprints:
         return found
 
 
-def open_network(path: Path | None = None, device: str = "cpu") -> tuple[FingerprintExtractor, World]:
+def open_network(path: str | Path | None = None, device: str = "cpu") -> tuple[FingerprintExtractor, World]:
     """The fingerprint network at `path`, or the one that ships, with its world; read again where it was replaced.
 
     Raises UnreadableBundle.
     """
-    place = (path or SHIPPED / "fingerprint").absolute()
+    place = Path(path or SHIPPED / "fingerprint").absolute()
     try:
         written = (place / MANIFEST).stat().st_mtime_ns
     except OSError:
@@ -125,7 +125,7 @@ def enrol(
     """
     check_name(name)
     gallery = Path(gallery)
-    extractor, _ = open_network(None if network is None else Path(network), device)
+    extractor, _ = open_network(network, device)
     there = entries(gallery) if gallery.is_dir() else ()
     if any(entry.network != extractor.digest for entry in there if entry.name != name):
         raise MismatchError(f"{gallery} was made with another fingerprint network. Use that one, or another gallery.")
@@ -208,7 +208,7 @@ def open_gallery(
 
     Raises MismatchError where the gallery was made with another network.
     """
-    extractor, world = open_network(None if network is None else Path(network), device)
+    extractor, world = open_network(network, device)
     found = Gallery(entries(gallery), world, rate)
     if found.entries[0].network != extractor.digest:
         raise MismatchError(

@@ -69,7 +69,7 @@ def identify(
     Args:
         samples: pictures of 64 pixels a side or more.
         together: all samples are of one source; one ranking, surer than those of single samples. Copies count once.
-        rate: samples of models that are not in the gallery are identified at most this often.
+        rate: samples of unrelated models that are not in the gallery are identified at most this often.
     Raises:
         UnreadableSample: not one file can be used. UnreadableBundle: there is no gallery.
         MismatchError: it was made with another network. TooFewSamples: the rate cannot be resolved.
@@ -87,13 +87,13 @@ def identify(
     for file, values, facts in groups:
         ranked.append(Identified(file, opened.rank(values), facts))
         progress(1)
-    about: dict[str, Any] = {
+    about = {
         "name": Path(gallery).name,
         "entries": len(opened.entries),
         "network": extractor.digest,
         "rate": rate,
+        "warnings": coded_otherwise(found, opened),
     }
-    about["warnings"] = coded_otherwise(found, opened)
     return Identification(about, tuple(ranked), found.refused)
 
 
@@ -122,11 +122,11 @@ def verify(
 
     Args:
         first, second: pictures, each set of one model. Copies count once.
-        rate: sets of two models are called one at most this often.
+        rate: sets of two models are called one about this often, kin more often.
     Raises:
         UnreadableSample: a set without a picture. OutOfRange, TooFewSamples: a rate that is none, or too small.
     """
-    extractor, world = open_network(None if network is None else Path(network), device)
+    extractor, world = open_network(network, device)
     one, other = (fingerprint(source, extractor, stage) for source in (first, second))
     found = compare(one.values[one.once()], other.values[other.once()], world, rate)
     return replace(found, refused=one.refused + other.refused)

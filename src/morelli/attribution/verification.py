@@ -32,8 +32,9 @@ class Verification:
         p_one: of the proposition that one model made both: the share of such pairs that are at least this unlike.
         p_two: of the proposition that two models did: the share of such pairs that are at least this alike.
         rate: the answer is "one model" where p_two alone is at most the rate, "two models" where p_one alone is.
-        missed: share of pairs of one model that are not called so at this rate; its 90 % interval over models.
-        models: how many the shares rest on; none of them was seen in training.
+        missed: share of pairs of one model that are too unlike to be called so; its 90 % interval over pairs.
+        models: how many the shares rest on, the strangers of the world. Their pairs hang together, so that the rate is
+            kept on average over worlds, not in each.
         refused: files that were not compared.
     """
 
@@ -59,8 +60,8 @@ class Verification:
 def verify(first: Tensor, second: Tensor, world: World, rate: float = 0.05) -> Verification:
     """Fingerprints [n, d] and [m, d] of two sets.
 
-    The world's models are compared in sets of the same sizes, or of half its images where the sets are larger, which
-    makes the answer more careful than it need be.
+    The world's strangers are compared in sets of the same sizes, or of half their images where the sets are larger,
+    which makes the answer more careful than it need be.
 
     Raises:
         OutOfRange: the rate is not in (0, 1). TooFewSamples: an empty set, or a world too small for the rate.

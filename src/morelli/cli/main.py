@@ -12,11 +12,9 @@ import typer
 
 from morelli._version import __version__
 from morelli.cli import render, zero_shot
-from morelli.cli.options import Bf16, Device, Overwrite, Seed, device_of
+from morelli.cli.options import SOME_REFUSED, Bf16, Device, Overwrite, Seed, device_of
 from morelli.cli.progress import bars, errors
 from morelli.errors import MorelliError
-
-SOME_REFUSED = 3
 
 app = typer.Typer(
     name="morelli",

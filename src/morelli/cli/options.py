@@ -8,6 +8,7 @@ import typer
 
 from morelli.errors import MorelliError
 
+SOME_REFUSED = 3  # exit code: done, but some files were refused
 Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu or cuda.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is at the output path.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**31, help="Of every random choice.")]

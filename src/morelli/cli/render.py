@@ -115,8 +115,8 @@ def verification(found: Mapping[str, Any]) -> str:
         ("score", f"{found['score']:.3f}"),
         ("p(one model)", f"{found['p_one']:.4f}"),
         ("p(two models)", f"{found['p_two']:.4f}"),
-        ("rate", f"sets of two models are called one in at most {found['rate']:.1%} of cases"),
-        ("missed", f"sets of one model are not called so in {share:.1%} (90 % interval {low:.1%} to {high:.1%})"),
+        ("rate", f"sets of two models are called one in about {found['rate']:.1%} of cases"),
+        ("missed", f"sets of one model are too unlike for that in {share:.1%} (90 % interval {low:.1%} to {high:.1%})"),
         ("known models", str(found["models"])),
     ]
     return "\n".join([*aligned(rows), *_refused(found)])

@@ -9,10 +9,8 @@ from typing import Annotated
 import typer
 
 from morelli.cli import render
-from morelli.cli.options import Device, Overwrite, device_of
+from morelli.cli.options import SOME_REFUSED, Device, Overwrite, device_of
 from morelli.cli.progress import bars, errors
-
-SOME_REFUSED = 3
 
 Where = Annotated[Path, typer.Option("--gallery", help="The gallery, a folder.")]
 Network = Annotated[Path | None, typer.Option(help="A fingerprint network of your own, in place of the shipped one.")]
@@ -97,7 +95,7 @@ def identify(
 def verify(
     first: Annotated[str, typer.Argument(help="Pictures of one source: a folder, file or glob.")],
     second: Annotated[str, typer.Argument(help="Pictures of the other.")],
-    rate: Annotated[float, typer.Option(help="Two models are called one at most so often.")] = 0.05,
+    rate: Annotated[float, typer.Option(help="Two models are called one about so often.")] = 0.05,
     network: Network = None,
     as_json: AsJson = False,
     device: Device = "auto",

@@ -44,6 +44,12 @@ def _aside(gallery: Path) -> dict[str, Path]:
     }
 
 
+def _copies(gallery: Path, name: str) -> list[Path]:
+    """Where an entry is: at its place, aside, or both where a writer was killed after replacing it."""
+    place, aside = _place(gallery, name), _aside(gallery).get(name)
+    return ([place] if place.exists() or aside is None else []) + ([aside] if aside else [])
+
+
 def _listed(folder: Path) -> list[str]:
     """Names in a folder that may just be vanishing."""
     try:
@@ -64,13 +70,13 @@ def read_entries(gallery: Path) -> dict[str, State]:
 
 def remove_entry(gallery: Path, name: str) -> None:
     """Out of sight at once, then deleted. Raises UnreadableBundle where there is no such entry."""
-    place = _place(gallery, name)
     if name not in names(gallery):
         raise UnreadableBundle(f"{gallery} has no entry '{name}'; it has {', '.join(names(gallery)) or 'none'}.")
     try:
         aside = Path(tempfile.mkdtemp(prefix=f".{name}.removed.", dir=gallery))
         try:
-            os.rename(place, aside / place.name)
+            for i, place in enumerate(_copies(gallery, name)):
+                os.rename(place, aside / str(i))
         finally:
             shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
@@ -171,8 +177,7 @@ def _place(gallery: Path, name: str) -> Path:
 
 def _read(gallery: Path, name: str, attempts: Sequence[int] = range(5)) -> State | None:
     for attempt in attempts:
-        places = [_place(gallery, name), *(path for path in [_aside(gallery).get(name)] if path)]
-        for place in places:
+        for place in _copies(gallery, name):
             try:
                 return bundle.read(place, KIND).state
             except UnreadableBundle:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import threading
 import time
 import zipfile
@@ -290,3 +291,17 @@ def test_a_check_is_asked_before_anything_is_written(gallery: Path, tmp_path: Pa
     with pytest.raises(UnreadableBundle, match=r"c\.1 is not liked"):
         import_gallery(tmp_path / "g.zip", tmp_path / "h", check=check)
     assert not (tmp_path / "h").exists()
+
+
+def test_what_a_killed_writer_left_is_read_replaced_and_removed(gallery: Path) -> None:
+    """Between the two renames of a replacement only the old version is there, aside."""
+    before = read_entries(gallery)["b"].settings
+    left = gallery / ".b.entry.old.killed"
+    left.mkdir()
+    (gallery / "b.entry").rename(left / "b.entry")
+    assert "b" in names(gallery)
+    assert read_entries(gallery)["b"].settings == before
+    shutil.copytree(left / "b.entry", gallery / "b.entry")
+    remove_entry(gallery, "b")
+    assert "b" not in names(gallery)
+    assert "b" not in read_entries(gallery)
