@@ -31,7 +31,7 @@ def models(count: int, images: int, seed: int, d: int = 16, within: float = 1.0)
 def world(values: Tensor, scoring: str = "distance") -> World:
     """The first half of these [models, images, d] teach what varies within a model, the second are the strangers."""
     half = len(values) // 2
-    return World(values[:half], values[half:, None], scoring)
+    return World(values[:half], values[half:, None], scoring=scoring)
 
 
 def pictures(model: int, count: int, side: int = 64, seed: int = 0) -> Tensor:

@@ -25,6 +25,7 @@ class Method:
     """Features of uint8 [n, 3, 64, 64], and what makes scores of them.
 
     Attributes:
+        recentred: from features and the coding that their files tell, features without what it adds on average.
         among: from the fingerprints of a gallery, [models, n, d], for its identifications.
         between: from those of a handful of other models, for pairs of images.
     """
@@ -32,6 +33,7 @@ class Method:
     features: Callable[[Tensor], Tensor]
     among: Callable[[Tensor], Score]
     between: Callable[[Tensor], Score]
+    recentred: Callable[[Tensor, str], Tensor] = lambda features, coding: features
 
 
 def discriminant(models: Tensor) -> Score:
@@ -83,12 +85,14 @@ def fingerprints(path: Path) -> dict[str, Method]:
             read[key] = extractor.extract(list(images))
         return read[key]
 
-    def row(part: slice, scoring: str = "distance", *, adapted: bool = True) -> Method:
-        mine = World(world.models[..., part], world.strangers[..., part], scoring)
+    def row(part: slice, scoring: str = "distance", *, adapted: bool = True, recentred: bool = True) -> Method:
+        shifts = {name: shift[part] for name, shift in world.shifts.items()} if recentred else {}
+        mine = World(world.models[..., part], world.strangers[..., part], shifts, scoring)
         return Method(
             lambda images: whole_of(images)[:, part],
             lambda models: (replace(mine, known=tuple(models)) if adapted else mine).score,
             lambda models: mine.score,
+            mine.recentred,
         )
 
     def plain(images: Tensor) -> Tensor:
@@ -98,6 +102,7 @@ def fingerprints(path: Path) -> dict[str, Method]:
 
     return {
         "fingerprints": row(whole),
+        "– not recentred": row(whole, recentred=False),
         "– world's covariance alone": row(whole, adapted=False),
         "– cosine": row(whole, "cosine"),
         "– PLDA": row(whole, "plda"),

@@ -59,6 +59,7 @@ def main(network: Path) -> None:
 def promised(extractor: FingerprintExtractor, world: World, images: dict, condition: str, size: int) -> dict:
     """How often queries are identified at a rate of 5 %, of models that are enrolled, which half are, and of others."""
     found = {n: extractor.extract(list(sources.perturbed(x, condition))) for n, x in images.items()}
+    found = {n: world.recentred(x, condition) for n, x in found.items()}
     known: list[bool] = []
     right: list[bool] = []
     unknown: dict[str, list[bool]] = {name: [] for name in found}
@@ -87,7 +88,8 @@ def promised(extractor: FingerprintExtractor, world: World, images: dict, condit
 
 def featured(row: Method, images: dict[str, Tensor], condition: str) -> Tensor:
     """[models, images, d]"""
-    return torch.stack([row.features(sources.perturbed(pixels, condition)) for pixels in images.values()])
+    found = torch.stack([row.features(sources.perturbed(pixels, condition)) for pixels in images.values()])
+    return row.recentred(found, condition)
 
 
 def judged(row: Method, enrolled: Tensor, queries: Tensor, background: Tensor, names: list[str]) -> dict:

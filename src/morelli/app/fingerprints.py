@@ -28,6 +28,7 @@ IMAGES = 20  # of each model of the world
 LEAST = 3  # synthetic generators of the world
 LEAST_SPREAD = 1e-4
 CODINGS = ("none", "jpeg:95", "jpeg:80", "webp:80", "resize:0.75")  # of strangers
+SHIFTED = (*(f"jpeg:{quality}" for quality in (98, 95, 90, 85, 80, 70, 60, 50)), "webp:80")  # what files tell
 POOL = 100  # photographs that go through every synthetic generator
 
 
@@ -86,7 +87,7 @@ def train_fingerprint(
     plain = FingerprintExtractor(training.finished())
     models = world_of(plain, [one.module().to(device) for one in unseen], others.to(device), settings.seed)
     extractor = scaled(plain, models)
-    world = World(extractor.rescaled(models), strangers_of(extractor, strangers))
+    world = World(extractor.rescaled(models), *strangers_of(extractor, strangers))
     about = {
         "training": asdict(settings),
         "models": len(pool),
@@ -115,13 +116,22 @@ def world_of(extractor: FingerprintExtractor, generators: Sequence[nn.Module], o
     return torch.stack(found)
 
 
-def strangers_of(extractor: FingerprintExtractor, strangers: Tensor) -> Tensor:
-    """Fingerprints [models, codings, images, size] of samples uint8 [models, images, 3, 64, 64]."""
-    rng, found = torch.Generator().manual_seed(0), []
-    for images in strangers:
-        coded = [parse(coding).apply(images, rng) for coding in CODINGS]
-        found.append(torch.stack([extractor.extract(list(pixels)) for pixels in coded]))
-    return torch.stack(found)
+def strangers_of(extractor: FingerprintExtractor, strangers: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Fingerprints [models, codings, images, size] of samples uint8 [models, images, 3, 64, 64], and `World.shifts`.
+
+    Strangers are recentred by what the coding does to the others of them, as a sample of an unknown model will be.
+    """
+    rng = torch.Generator().manual_seed(0)
+
+    def coded(coding: str) -> Tensor:
+        return torch.stack([extractor.extract(list(parse(coding).apply(images, rng))) for images in strangers])
+
+    found = {coding: coded(coding) for coding in dict.fromkeys(CODINGS + SHIFTED)}
+    moved = {coding: (found[coding] - found["none"]).mean(1) for coding in SHIFTED}
+    for coding in set(SHIFTED) & set(CODINGS):
+        others = (moved[coding].sum(0) - moved[coding]) / (len(strangers) - 1)
+        found[coding] = found[coding] - others[:, None]
+    return torch.stack([found[coding] for coding in CODINGS], 1), {name: each.mean(0) for name, each in moved.items()}
 
 
 def scaled(extractor: FingerprintExtractor, models: Tensor) -> FingerprintExtractor:

@@ -23,6 +23,7 @@ from morelli.features.fingerprint import WINDOW, FingerprintExtractor
 from morelli.numerics.state import State
 from morelli.storage import gallery_folder
 from morelli.storage.bundle import MANIFEST
+from morelli.storage.codings import coding_of
 from morelli.storage.fingerprint_network import read_fingerprint_network
 from morelli.storage.networks import SHIPPED
 from morelli.storage.samples import find, read_picture
@@ -79,14 +80,17 @@ def _open_network(path: Path, written: int, device: str) -> tuple[FingerprintExt
     return extractor, world
 
 
-def fingerprint(source: Source, extractor: FingerprintExtractor, stage: Stage = silent) -> Fingerprints:
-    """Read and fingerprint pictures, one at a time. Raises UnreadableSample where not one can be used."""
+def fingerprint(source: Source, extractor: FingerprintExtractor, world: World, stage: Stage = silent) -> Fingerprints:
+    """Read and fingerprint pictures, one at a time; what their coding adds on average is taken away.
+
+    Raises UnreadableSample where not one can be used.
+    """
     paths = find(source)
     progress, values, files, facts, refused = stage("fingerprinting", len(paths)), [], [], [], []
     for path in paths:
         try:
             pixels, known = read_picture(path)
-            values.append(extractor.extract([pixels])[0])
+            values.append(world.recentred(extractor.extract([pixels])[0], coding_of(known)))
             files.append(str(path))
             facts.append(known)
         except MismatchError:
@@ -125,13 +129,13 @@ def enrol(
     """
     check_name(name)
     gallery = Path(gallery)
-    extractor, _ = open_network(network, device)
+    extractor, world = open_network(network, device)
     there = entries(gallery) if gallery.is_dir() else ()
     if any(entry.network != extractor.digest for entry in there if entry.name != name):
         raise MismatchError(f"{gallery} was made with another fingerprint network. Use that one, or another gallery.")
     if not overwrite and any(entry.name == name for entry in there):
         raise UnreadableBundle(f"{gallery} has an entry '{name}'. Choose another name, or replace it (`--overwrite`).")
-    found = fingerprint(samples, extractor, stage)
+    found = fingerprint(samples, extractor, world, stage)
     once = found.once()
     if len(once) < LEAST:
         raise TooFewSamples(f"'{name}' has {len(once)} different samples; an entry needs {LEAST}, better {ADVISED}.")

@@ -75,7 +75,7 @@ def identify(
         MismatchError: it was made with another network. TooFewSamples: the rate cannot be resolved.
     """
     opened, extractor = open_gallery(gallery, rate=rate, network=network, device=device)
-    found = fingerprint(samples, extractor, stage)
+    found = fingerprint(samples, extractor, opened.world, stage)
     progress = stage("ranking", 1 if together else len(found.files))
     groups: list[tuple[str, Tensor, dict[str, Any]]]
     if together:
@@ -127,7 +127,7 @@ def verify(
         UnreadableSample: a set without a picture. OutOfRange, TooFewSamples: a rate that is none, or too small.
     """
     extractor, world = open_network(network, device)
-    one, other = (fingerprint(source, extractor, stage) for source in (first, second))
+    one, other = (fingerprint(source, extractor, world, stage) for source in (first, second))
     found = compare(one.values[one.once()], other.values[other.once()], world, rate)
     return replace(found, refused=one.refused + other.refused)
 
@@ -150,5 +150,5 @@ def lineage(
         TooFewSamples: fewer samples. Otherwise what `identify` raises.
     """
     opened, extractor = open_gallery(gallery, rate=rate, network=network, device=device)
-    found = fingerprint(samples, extractor, stage)
+    found = fingerprint(samples, extractor, opened.world, stage)
     return replace(trace(found.values[found.once()], opened), refused=found.refused)

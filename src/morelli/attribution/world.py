@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from morelli.attribution.scoring import SCORINGS, Scoring, within
@@ -22,6 +24,8 @@ class World:
         models: [models, images, d], fingerprints of synthetic generators, which say what varies within a model.
         strangers: [strangers, codings, images, d], of other generators, whose images were coded in several ways. They
             say how often scores mislead, and are not among `models`: who did both would not stand for the unknown.
+            They are recentred.
+        shifts: name of a coding, for example "jpeg:80" → [d], what it adds to a fingerprint on average.
         scoring: a name in `SCORINGS`.
         known: fingerprints [n, d] of each model of a gallery, from which what varies within a model is then learned
             too; `MINE` of it stays with the world.
@@ -31,6 +35,7 @@ class World:
 
     models: Tensor
     strangers: Tensor
+    shifts: Mapping[str, Tensor] = field(default_factory=dict)
     scoring: str = "distance"
     known: tuple[Tensor, ...] = ()
 
@@ -51,6 +56,18 @@ class World:
             covariance = MINE * covariance + (1 - MINE) * within(self.known)
         return SCORINGS[self.scoring](self.models, covariance)
 
+    def recentred(self, fingerprints: Tensor, coding: str) -> Tensor:
+        """[..., d] without what their file's coding added, by the nearest quality that is known; "none" adds nothing.
+
+        What a codec does is larger than what models differ by, and much of it is the same for all.
+        """
+        kind, _, quality = coding.partition(":")
+        known = {abs(float(name.partition(":")[2]) - float(quality)): name for name in self._codings(kind)}
+        return fingerprints - self.shifts[known[min(known)]] if known else fingerprints
+
+    def _codings(self, kind: str) -> list[str]:
+        return [name for name in self.shifts if name.partition(":")[0] == kind]
+
     def see(self, fingerprints: Tensor) -> Tensor:
         """[..., d] → [..., e], as the scoring compares them."""
         return self._scoring.see(fingerprints)
@@ -60,12 +77,16 @@ class World:
         return self._scoring.score(self.see(enrolled), self.see(queries))
 
     def state(self) -> State:
-        return State({"scoring": self.scoring}, {"models": self.models, "strangers": self.strangers})
+        tensors = {"models": self.models, "strangers": self.strangers}
+        if self.shifts:
+            tensors["shifts"] = torch.stack(list(self.shifts.values()))
+        return State({"scoring": self.scoring, "shifts": list(self.shifts)}, tensors)
 
     @staticmethod
     def from_state(state: State) -> World:
-        tensors = state.tensors
-        return World(tensors["models"].float(), tensors["strangers"].float(), state.settings["scoring"])
+        tensors, names = state.tensors, state.settings["shifts"]
+        shifts = dict(zip(names, tensors["shifts"].float(), strict=True)) if names else {}
+        return World(tensors["models"].float(), tensors["strangers"].float(), shifts, state.settings["scoring"])
 
 
 def groups(models: Tensor, size: int) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from morelli.errors import MismatchError, MorelliError, OutOfRange, UnreadableSample
 from morelli.features.protocol import SampleSpec
+from morelli.storage.codings import is_lossless_webp
 
 EXPECTED = "expected PNG, JPEG, WebP, BMP or TIFF"
 MAGIC = {
@@ -54,7 +55,7 @@ def decode(data: bytes, spec: SampleSpec, max_pixels: int) -> tuple[Tensor, dict
     Returns:
         float32 [1, *spec.shape] in [spec.low, spec.high], and facts: `format`, `mode` as stored, `bits` per
         channel, `size` [width, height] when upright, for JPEG `jpeg_tables` (64 steps each, row by row) and
-        `jpeg_sampling` ("4:4:4", "4:2:2", "4:2:0"; None for grey and rarer ones), `notes`.
+        `jpeg_sampling` ("4:4:4", "4:2:2", "4:2:0"; None for grey and rarer ones), for WebP `lossless`, `notes`.
     Raises:
         MismatchError: another width, height or number of channels.
         UnreadableSample: anything else that is not read. The texts of both start with a verb; the caller puts
@@ -100,6 +101,8 @@ def _decoded(data: bytes, channels: int, max_pixels: int) -> tuple[Tensor, dict[
         if isinstance(image, JpegImagePlugin.JpegImageFile):
             facts["jpeg_tables"] = [list(table) for _, table in sorted(image.quantization.items())]
             facts["jpeg_sampling"] = SAMPLINGS.get(JpegImagePlugin.get_sampling(image))
+        if kind == "WEBP":
+            facts["lossless"] = is_lossless_webp(data)
         plain = _plain(_upright(image, notes), notes)
         pixels = np.asarray(plain).astype(np.int32)
     facts["size"] = [plain.width, plain.height]

@@ -9,7 +9,7 @@ import torch
 from prints import TINY, pictures
 
 from morelli import train_bank, train_fingerprint
-from morelli.app.fingerprints import CODINGS, parted, world_of
+from morelli.app.fingerprints import CODINGS, SHIFTED, parted, world_of
 from morelli.app.galleries import open_network
 from morelli.attribution.fingerprint_training import TrainingSettings
 from morelli.errors import TooFewSamples, UnreadableBundle
@@ -51,6 +51,10 @@ def test_a_network_is_trained_stopped_and_gone_on_with(tmp_path: Path) -> None:
     assert len(world.models) == 1 + 3
     assert world.models.shape[1:] == (5, opened.size)
     assert world.strangers.shape == (3, len(CODINGS), 4, opened.size)
+    plain, *coded = world.strangers[:, : len(CODINGS) - 1].mean((0, 2))  # files do not tell that they were resized
+    for one in coded:  # recentred, though each by the others' shift
+        torch.testing.assert_close(one, plain, rtol=0, atol=0.05)
+    assert set(world.shifts) == set(SHIFTED)
     rows = world.models.flatten(0, 1)
     torch.testing.assert_close(rows.mean(0), torch.zeros(opened.size), rtol=0, atol=1e-2)
     images = list(pictures(3, 2))

@@ -83,7 +83,7 @@ def test_every_kind_of_picture(place: Path, tmp_path: Path) -> None:
     assert refused.keys() == {"small.png", "clear.png", "torn.png"}
     assert refused["small.png"].startswith("small.png is 80x63; a fingerprint needs 64 pixels a side")
     assert any("different formats (PNG, WEBP)" in warning for warning in entry.card["warnings"])
-    prints = galleries.fingerprint([folder / "grey.png", folder / "deep.png"], tiny()[0]).values
+    prints = galleries.fingerprint([folder / "grey.png", folder / "deep.png"], *tiny()).values
     assert torch.equal(prints[0], prints[1])
 
 

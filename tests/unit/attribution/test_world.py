@@ -36,6 +36,15 @@ def test_strangers_teach_nothing() -> None:
     assert torch.equal(here.score(one, other[None]), changed.score(one, other[None]))
 
 
+def test_what_a_codec_adds_is_taken_away() -> None:
+    shifts = {"jpeg:90": torch.full((16,), 9.0), "jpeg:50": torch.full((16,), 5.0), "webp:80": torch.full((16,), 8.0)}
+    here = World.from_state(replace(world(KNOWN), shifts=shifts).state())
+    values = models(1, 3, seed=4)[0]
+    for coding, shift in (("jpeg:97", 9), ("jpeg:72", 9), ("jpeg:12", 5), ("webp:80", 8), ("none", 0), ("avif:3", 0)):
+        assert torch.equal(here.recentred(values, coding), values - shift)
+    assert torch.equal(world(KNOWN).recentred(values, "jpeg:90"), values)
+
+
 def test_a_gallery_teaches_what_varies_within_a_model() -> None:
     """One value varies with every image, here and not in the world: it should count for little."""
     here, gallery = world(KNOWN), models(6, 20, seed=2)
