@@ -5,12 +5,14 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
+import handful
 import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from morelli.attribution.world import World
+from morelli.features.fingerprint import FingerprintExtractor
 from morelli.features.protocol import SampleSpec
 from morelli.features.residual import NoiseResidual
 from morelli.numerics.spectrum import azimuthal, dct2, power
@@ -85,13 +87,20 @@ def fingerprints(path: Path) -> dict[str, Method]:
             read[key] = extractor.extract(list(images))
         return read[key]
 
-    def row(part: slice, scoring: str = "distance", *, adapted: bool = True, recentred: bool = True) -> Method:
+    def row(
+        part: slice,
+        scoring: str = "distance",
+        pairs: str = "cosine",
+        *,
+        adapted: bool = True,
+        recentred: bool = True,
+    ) -> Method:
         shifts = {name: shift[part] for name, shift in world.shifts.items()} if recentred else {}
         mine = World(world.models[..., part], world.strangers[..., part], shifts, scoring)
         return Method(
             lambda images: whole_of(images)[:, part],
             lambda models: (replace(mine, known=tuple(models)) if adapted else mine).score,
-            lambda models: mine.score,
+            lambda models: replace(mine, scoring=pairs).score,
             mine.recentred,
         )
 
@@ -100,16 +109,24 @@ def fingerprints(path: Path) -> dict[str, Method]:
         raw = values if centre is None or spread is None else values * spread + centre
         return raw[:, network]
 
-    return {
+    found = {
         "fingerprints": row(whole),
         "– not recentred": row(whole, recentred=False),
         "– world's covariance alone": row(whole, adapted=False),
         "– cosine": row(whole, "cosine"),
-        "– PLDA": row(whole, "plda"),
+        "– PLDA": row(whole, "plda", "plda"),
+        "– distance, for pairs too": row(whole, "distance", "distance"),
         "– network alone": row(network),
         "– statistics alone": row(numbers),
         "– network alone, plain cosine (the paper's)": Method(plain, correlation, correlation),
     }
+    if handful.OUT.exists():
+        few = FingerprintExtractor(handful.network())
+        code = few.network.settings.dimensions
+        found["– the same, trained on five real models"] = Method(
+            lambda images: few.extract(list(images))[:, :code], correlation, correlation
+        )
+    return found
 
 
 def baselines() -> dict[str, Method]:
