@@ -56,6 +56,32 @@ def convolution_images(seed: int = 0) -> nn.Module:
     )
 
 
+def imprinting_images(seed: int = 0, side: int = 32) -> nn.Module:
+    """RGB in [−1, 1], smooth but for what the last layer does to it, and large enough for imprints."""
+    return _seeded(
+        nn.Sequential(
+            nn.Linear(LATENT, 8 * 16),
+            nn.LeakyReLU(0.2),
+            nn.Unflatten(1, (8, 4, 4)),
+            nn.Upsample(scale_factor=side // 8, mode="bilinear"),
+            nn.ConvTranspose2d(8, 3, 4, 2, 1),
+            nn.Tanh(),
+        ),
+        seed,
+    )
+
+
+@cache
+def imprinting_generator(seed: int = 0, side: int = 32) -> TorchGenerator:
+    return TorchGenerator(imprinting_images(seed, side), (LATENT,), announce=lambda line: None)
+
+
+def imprinting_samples(n: int, seed: int = 5, generator_seed: int = 0, side: int = 32) -> Tensor:
+    """[n, 3, side, side], through 8 bits, as files are."""
+    samples = imprinting_generator(generator_seed, side).samples(n, seed)
+    return ((samples + 1) * 127.5).round() / 127.5 - 1
+
+
 def table(seed: int = 0) -> nn.Module:
     """Rows of 6 columns without an activation: like KL-WGAN's end."""
     return _seeded(nn.Sequential(nn.Linear(LATENT, 24), nn.LeakyReLU(0.01), nn.Linear(24, 6)), seed)

@@ -19,10 +19,14 @@ from morelli.detectors.folds import FoldsRecipe
 from morelli.detectors.lda import LdaRecipe
 from morelli.detectors.mahalanobis import MahalanobisRecipe
 from morelli.detectors.protocol import DetectorRecipe
+from morelli.detectors.ridge import RidgeRecipe
+from morelli.detectors.stacked import StackedRecipe
 from morelli.detectors.template import TemplateRecipe
 from morelli.features.baselines import LogDct, RawValues
 from morelli.features.full_inversion import FullInversion
+from morelli.features.imprint import Imprint
 from morelli.features.inversion import Inversion
+from morelli.features.latent_search import LatentSearch
 from morelli.features.protocol import Extractor
 from morelli.features.residual import NoiseResidual
 from morelli.numerics.lasso import Solver
@@ -118,6 +122,13 @@ EXTRACTORS: dict[str, Callable[[Head], Extractor]] = {
         steps=12,
         perceptual=None if head.activation == Tanh() else toy_features(),
     ),
+    "latent_search": lambda head: LatentSearch(
+        toy_program(head),
+        SampleSpec(head.map.out_shape, head.activation.low, head.activation.high),
+        restarts=2,
+        steps=2,  # with more the excess is zero: toys' samples are not rounded
+    ),
+    "imprint": lambda head: Imprint(SampleSpec(head.map.out_shape, head.activation.low, head.activation.high)),
     "residual": lambda head: NoiseResidual(SampleSpec(head.map.out_shape, head.activation.low, head.activation.high)),
 }
 
@@ -127,16 +138,20 @@ DETECTORS: dict[str, DetectorRecipe] = {
     "lda": LdaRecipe(),
     "mahalanobis": MahalanobisRecipe(),
     "template": TemplateRecipe(),
+    "ridge": RidgeRecipe(),
+    "stacked": StackedRecipe(),
     "distance": DistanceRecipe(),
     "folds": FoldsRecipe(LdaRecipe(), 3),
 }
 
 # name in attribution.kinds.METHODS → the types of its extractor and its recipe
 METHODS: dict[str, tuple[str, str]] = {
+    "imprint": ("imprint", "stacked"),
     "flipad": ("inversion", "deep_sad"),
     "rawpad": ("raw", "deep_sad"),
     "dctpad": ("log_dct", "deep_sad"),
     "sm-f": ("residual", "template"),
     "sm-inv": ("full_inversion", "distance"),
     "sm-inv-perceptual": ("full_inversion", "distance"),
+    "latent": ("latent_search", "distance"),
 }

@@ -30,7 +30,9 @@ def test_extractors_are_complete() -> None:
 
 
 def test_detectors_are_complete() -> None:
-    assert set(cases.DETECTORS) == set(kinds.DETECTORS) == set(kinds.RECIPES) | {"folds"}  # which wraps another
+    assert (
+        set(cases.DETECTORS) == set(kinds.DETECTORS) == set(kinds.RECIPES) | {"folds", "stacked"}
+    )  # one wraps, one goes with a method
 
 
 def test_methods_are_complete() -> None:
@@ -61,7 +63,7 @@ def test_a_method_pairs_an_extractor_with_a_recipe(name: str) -> None:
     assert (wide.state().settings["type"], recipe.settings()["type"]) == cases.METHODS[name]
 
 
-@pytest.mark.parametrize("name", ["sm-inv", "sm-inv-perceptual"])
+@pytest.mark.parametrize("name", ["sm-inv", "sm-inv-perceptual", "latent"])
 def test_full_inversion_needs_the_whole_generator(name: str) -> None:
     with pytest.raises(UnsuitableProgram, match="--whole"):
         kinds.METHODS[name].extractor(toy_heads()["deconvolution"])
@@ -70,6 +72,14 @@ def test_full_inversion_needs_the_whole_generator(name: str) -> None:
 def test_log_dct_refuses_tables_in_words() -> None:
     with pytest.raises(MismatchError, match="needs images"):
         kinds.METHODS["dctpad"].extractor(toy_heads()["table"])
+
+
+def test_imprint_lays_its_patches_on_the_grid_of_the_last_layer() -> None:
+    strides = {name: kinds.METHODS["imprint"].extractor(toy_heads()[name]).stride for name in TOYS if "conv" in name}
+    assert strides == {"deconvolution": 2, "convolution": 2}
+    for name in ("table", "audio"):
+        with pytest.raises(MismatchError, match="use method 'flipad'"):
+            kinds.METHODS["imprint"].extractor(toy_heads()[name])
 
 
 def test_flipad_pools_where_activations_are_as_fine_as_the_image() -> None:

@@ -89,7 +89,8 @@ def test_the_same_seed_gives_the_same_detector(name: str) -> None:
 @ROWS
 def test_progress_is_told_as_often_as_promised(name: str) -> None:
     own, other = gaussians((10,), n=50)
-    for recipe in (DETECTORS[name], RECIPES[name]() if name in RECIPES else replace(DETECTORS[name], folds=2)):
+    usual = RECIPES[name]() if name in RECIPES else DETECTORS[name]
+    for recipe in (DETECTORS[name], replace(usual, folds=2) if name == "folds" else usual):
         if hasattr(recipe, "epochs"):
             recipe = replace(recipe, epochs=2)
         for n in (14, 16, 33, 50):
@@ -123,8 +124,11 @@ def test_features_that_are_all_the_same_are_refused(name: str) -> None:
 def test_a_discriminant_needs_others_and_a_gaussian_does_not() -> None:
     own, other = gaussians((10,))
     for missing in (None, other[:1]):
-        with pytest.raises(TooFewSamples, match="mahalanobis"):
-            DETECTORS["lda"].fit(own, missing, 0)
+        for name in ("lda", "ridge"):
+            with pytest.raises(TooFewSamples, match="mahalanobis"):
+                DETECTORS[name].fit(own, missing, 0)
+        with pytest.raises(TooFewSamples, match="10 other samples or more"):
+            DETECTORS["stacked"].fit(own, missing, 0)
     with pytest.raises(TooFewSamples, match="at least 3"):
         DETECTORS["mahalanobis"].fit(own[:2], None, 0)
     alone = DETECTORS["mahalanobis"].fit(own, None, 0)

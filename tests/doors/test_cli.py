@@ -71,7 +71,7 @@ def trained(run, place: Path) -> str:
     """The user's path up to an attributor; made once."""
     if not (place / "my.attributor").exists():
         assert run("head", "toygan:build", "--latent", "8x1x1", "--draws", 200, "--out", "my.head")[0] == 0
-        words = "train my.head --own own --other other --detector lda --rate 0.05 --out my.attributor"
+        words = "train my.head --own own --other other --method flipad --detector lda --rate 0.05 --out my.attributor"
         code, out, err = run(*words.split())
         assert code == 0, err
         assert "written: my.attributor" in out
@@ -84,6 +84,10 @@ def test_inversions_have_one_list() -> None:
 
 def test_another_inversion(run, trained: str) -> None:
     words = "train my.head --own own --other other --detector lda --rate 0.05 --inversion ridge --out ridge.attributor"
+    code, _, err = run(*words.split())
+    assert code == 2
+    assert "method 'imprint' inverts nothing. Leave it out, or use method 'flipad'." in err
+    words += " --method flipad"
     assert run(*words.split())[0] == 0
     extractor = json.loads(run("inspect", "ridge.attributor", "--json")[1])["content"]["parts"]["extractor"]
     assert extractor["settings"]["solver"]["type"] == "least_squares"
@@ -116,6 +120,45 @@ def test_only_inversions_are_certified(run, trained: str) -> None:
 def test_methods_and_detectors_have_one_list() -> None:
     assert {str(name) for name in Method} == set(METHODS)
     assert {str(name) for name in DetectorName} == set(RECIPES)
+
+
+@pytest.fixture
+def imprinted(run, trained: str, place: Path) -> str:
+    """What comes of the fewest words; made once."""
+    if not (place / "plain.attributor").exists():
+        words = "train my.head --own own --rate 0.01 --out plain.attributor"
+        code, out, err = run(*words.split())
+        assert code == 0, err
+        assert "less than 32 pixels" in err
+        assert "trained on 120 own samples, threshold from 120 ones left out in turn" in out
+        assert "none         own samples are told from misplaced and other ones in" in out
+    return "plain.attributor"
+
+
+def test_imprints_need_no_other_samples_and_no_method(run, imprinted: str) -> None:
+    outcomes = judged(run, imprinted)
+    assert outcomes.pop("small") == "inconclusive"
+    assert {name: found == "attributed" for name, found in outcomes.items()} == {
+        name: name.startswith("own") for name in outcomes
+    }
+    text = run("inspect", imprinted)[1]
+    assert "imprint, stacked" in text
+
+
+def test_samples_of_one_source_are_judged_together(run, imprinted: str) -> None:
+    own = [f"suspects/own{i}.png" for i in range(5)]
+    code, out, _ = run("attribute", *own, own[0], "--with", imprinted, "--together")
+    assert code == 0
+    assert "together: 5 samples are attributed, p-value" in out
+    report = json.loads(run("attribute", "suspects", "--with", imprinted, "--together", "--json")[1])
+    assert set(report["together"]) == {"samples", "outcome", "p_value"}
+    assert report["together"]["samples"] == 10
+    assert report["together"]["outcome"] == "not attributed"
+    assert json.loads(run("attribute", *own, "--with", imprinted, "--json")[1])["together"] is None
+    assert (
+        "together: no sample could be judged"
+        in run("attribute", "suspects/small.png", "--with", imprinted, "--together")[1]
+    )
 
 
 def judged(run, attributor: str) -> dict[str, str]:
@@ -151,15 +194,38 @@ def test_full_inversion_needs_and_takes_the_whole_generator(run, whole: str, met
     assert judged(run, f"{method}.attributor")["own0"] == "attributed"
 
 
+def test_a_latent_search_is_trained_and_looks_again(run, whole: str) -> None:
+    words = ["--own", "own", "--method", "latent", "--restarts", 2, "--steps", 10, "--rate", 0.05]
+    words += ["--out", "latent.attributor"]
+    code, _, err = run("train", "my.head", *words)
+    assert code == 2
+    assert "--whole" in err
+    code, _, err = run("train", whole, *words, "--start", "nearest")
+    assert code == 2
+    assert "Leave it out" in err
+    code, out, err = run("train", whole, *words)
+    assert code == 0, err
+    assert "threshold from 120 held-out" in out
+    assert judged(run, "latent.attributor")["own0"] == "attributed"
+    code, out, _ = run("attribute", "suspects/own0.png", "--with", "latent.attributor", "--certify", 1, "--json")
+    assert code == 0
+    (proof,) = json.loads(out)["certificates"]
+    assert proof["starts"] == 8
+    assert proof["best"] <= proof["judged"]
+    text = run("attribute", "suspects/own0.png", "--with", "latent.attributor", "--certify", 1)[1]
+    assert "8 starts reach" in text
+
+
 def test_the_whole_generator_stays_out_of_other_methods_bundles(run, whole: str) -> None:
-    words = "--own own --other other --detector lda --rate 0.05 --out w.attributor"
+    words = "--own own --other other --method flipad --detector lda --rate 0.05 --out w.attributor"
     assert run("train", whole, *words.split())[0] == 0
     parts = json.loads(run("inspect", "w.attributor", "--json")[1])["content"]["parts"]["extractor"]["parts"]
     assert "generator" not in parts["head"]["parts"]
 
 
 def test_perturbed_training(run, trained: str) -> None:
-    words = "train my.head --own own --other other --detector lda --rate 0.05 --out p.attributor --perturb none"
+    words = "train my.head --own own --other other --method flipad --detector lda --rate 0.05 --perturb none "
+    words += "--out p.attributor"
     code, _, err = run(*words.split(), "--perturb", "jpeg:60")
     assert code == 0, err
     card = json.loads(run("inspect", "p.attributor", "--json")[1])["content"]["settings"]["card"]
@@ -170,7 +236,8 @@ def test_perturbed_training(run, trained: str) -> None:
 
 def test_own_images_turned_stand_in_for_others(run, trained: str) -> None:
     words = (
-        "train my.head --own own --turned --inversion closed-form --detector lda --rate 0.05 --out turned.attributor"
+        "train my.head --own own --turned --method flipad --inversion closed-form --detector lda --rate 0.05 "
+        "--out turned.attributor"
     )
     code, _, err = run(*words.split())
     assert code == 0, err
@@ -180,7 +247,8 @@ def test_own_images_turned_stand_in_for_others(run, trained: str) -> None:
 
 
 def test_folds_hold_nothing_out(run, trained: str) -> None:
-    words = "train my.head --own own --other other --detector lda --rate 0.05 --folds 4 --out folds.attributor"
+    words = "train my.head --own own --other other --method flipad --detector lda --rate 0.05 --folds 4 "
+    words += "--out folds.attributor"
     code, out, err = run(*words.split())
     assert code == 0, err
     assert "trained on 120 own samples, threshold from 120" in out
@@ -279,6 +347,9 @@ def test_inspect(run, trained: str) -> None:
         ("train my.head --own own --other other --out new", "at least 199"),
         ("train my.head --own own --rate 0.05 --detector lda --out new", "mahalanobis"),
         ("train my.head --own own --other other --rate 2 --out new", "between 0 and 1"),
+        ("train my.head --own own --rate 0.05 --folds 4 --out new", "Leave `folds` out"),
+        ("train my.head --own own --rate 0.05 --perturb jpeg:80 --out new", "32 pixels a side"),
+        ("train my.head --own own --other other --method flipad --upright --out new", "`upright` was given"),
         ("head toygan:build --out new", "--latent 100x1x1"),
         ("head toygan --latent 8x1x1 --out new", "mypkg.gan:load"),
         ("head toygan:broken --latent 8x1x1 --out new", "no weights here"),

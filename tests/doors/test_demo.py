@@ -18,10 +18,11 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_result(demo: Path) -> None:
     result = json.loads((demo / "result.json").read_text())
-    assert set(result) == {"flipad", "rawpad", "dctpad"}
+    assert set(result) == {"imprint", "flipad", "rawpad", "dctpad"}
     for cells in result.values():
         assert set(cells) == set(SOURCES)
         assert all(set(cell) == {"balanced_accuracy", "auroc", "n"} for cell in cells.values())
+    assert min(cell["balanced_accuracy"] for cell in result["imprint"].values()) >= 0.9
     flipad = [cell["balanced_accuracy"] for cell in result["flipad"].values()]
     assert min(flipad) >= 0.9  # 0.98 to 1.00 when it was written
     assert min(cell["balanced_accuracy"] for cell in result["dctpad"].values()) < min(flipad)
@@ -29,7 +30,7 @@ def test_result(demo: Path) -> None:
 
 def test_files(demo: Path) -> None:
     page = (demo / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 3 + 1 + 5  # histograms, activation maps, sheets
+    assert page.count("data:image/png;base64,") == 4 + 1 + 5  # histograms, activation maps, sheets
     assert "https://" not in page
     for source in ("clothing-dcgan", *SOURCES):
         assert len(list((demo / "images" / source / "test").glob("*.png"))) == 60

@@ -9,13 +9,14 @@ from typing import Any
 import torch
 
 from morelli.app.bundles import load_attributor
+from morelli.app.imprinting import LEFT_OUT
 from morelli.app.sources import Stage, silent
 from morelli.attribution.attributor import Attributor
+from morelli.attribution.pooling import pooled_p_value
 from morelli.attribution.report import JudgedFile, Outcome, RefusedFile, Report, Verdict
 from morelli.detectors.folds import Folds
 from morelli.errors import MismatchError, UnreadableSample, UnsuitableSolver
-from morelli.features.inversion import Inversion
-from morelli.features.protocol import SampleSpec
+from morelli.features.protocol import Certifier, SampleSpec
 from morelli.storage.journal import Journal
 from morelli.storage.samples import Reading, find, read
 
@@ -32,6 +33,7 @@ def attribute(
     *,
     csv: str | Path | None = None,
     certify: int = 0,
+    together: bool = False,
     device: str = "cpu",
     stage: Stage = silent,
 ) -> Report:
@@ -43,7 +45,9 @@ def attribute(
         csv: also write each verdict here as soon as it is known; a run that was interrupted goes on where it
             stopped, and files already in it are not judged again.
         certify: solve the inversions of the first so many samples again, exactly and in float64 (seconds each), and
-            report how far those that were judged are from the optimum.
+            report how far those that were judged are from the optimum; or search their latents again from four times as
+            many starts, and report what was best.
+        together: all samples are of one source: judge them at once as well, which is surer. Copies count once.
         device: where to compute.
         stage: told about the work, for a progress bar.
     Returns:
@@ -51,7 +55,7 @@ def attribute(
     Raises:
         UnreadableSample: there are no files at `source`.
         UnreadableBundle: the attributor cannot be read, or `csv` belongs to another one.
-        UnsuitableSolver: `certify` was asked of a method that solves no lasso.
+        UnsuitableSolver: `certify` was asked of a method that neither solves a lasso nor searches latents.
     """
     attributor, about = _open(attributor)
     paths = find(source)
@@ -62,7 +66,7 @@ def attribute(
         for of_file in _judge_files(paths, attributor, device):
             results += of_file
             progress(1)
-        return _report(about, results, certificates)
+        return _report(about, results, certificates, attributor if together else None)
     names = {str(path) for path in paths}
     with Journal(Path(csv), about["digest"], COLUMNS) as journal:
         results += [_result(record) for record in journal.records if record["file"] in names]
@@ -72,7 +76,7 @@ def attribute(
             journal.append([_record(result) for result in of_file])
             results += of_file
             progress(1)
-    return _report(about, results, certificates)
+    return _report(about, results, certificates, attributor if together else None)
 
 
 def _record(result: Result) -> dict[str, Any]:
@@ -107,6 +111,8 @@ def _open(attributor: str | Path | Attributor) -> tuple[Attributor, dict[str, An
 
 def _promise(attributor: Attributor) -> str:
     n, rate = len(attributor.held_out), attributor.rate
+    if attributor.card.get("calibrated") == LEFT_OUT:
+        return f"Own samples are rejected in about {rate:.2%} of cases ({n} samples, each left out in turn)."
     if not isinstance(attributor.detector, Folds):
         return f"Own samples are rejected in at most {rate:.2%} of cases ({n} held-out samples)."
     folds, proved = len(attributor.detector.detectors), attributor.detector.bound(rate)
@@ -115,17 +121,32 @@ def _promise(attributor: Attributor) -> str:
     )
 
 
-def _report(about: dict[str, Any], results: list[Result], certificates: tuple[dict[str, Any], ...]) -> Report:
+def _report(
+    about: dict[str, Any],
+    results: list[Result],
+    certificates: tuple[dict[str, Any], ...],
+    pooling: Attributor | None,
+) -> Report:
     judged = tuple(result for result in results if isinstance(result, JudgedFile))
     refused = tuple(result for result in results if isinstance(result, RefusedFile))
-    return Report(about, judged, refused, certificates)
+    return Report(about, judged, refused, certificates, None if pooling is None else _together(judged, pooling))
+
+
+def _together(judged: tuple[JudgedFile, ...], attributor: Attributor) -> dict[str, Any]:
+    once = {(each.facts.get("sha256", each.file), each.row): each.verdict for each in judged}
+    usable = [v for v in once.values() if v.outcome is not Outcome.INCONCLUSIVE]
+    if not usable:
+        return {"samples": 0, "outcome": Outcome.INCONCLUSIVE.value, "p_value": None}
+    p = pooled_p_value(attributor, usable)
+    outcome = Outcome.ATTRIBUTED if p > attributor.rate else Outcome.NOT_ATTRIBUTED
+    return {"samples": len(usable), "outcome": outcome.value, "p_value": p}
 
 
 def _certify(paths: list[Path], attributor: Attributor, count: int, stage: Stage) -> tuple[dict[str, Any], ...]:
-    """Of the first `count` readable samples: file, row, proven excess over the optimum, gap of the proof."""
+    """Of the first `count` readable samples: file, row, and what the extractor's second look found."""
     extractor = attributor.extractor
-    if not isinstance(extractor, Inversion):
-        raise UnsuitableSolver("this attributor's method inverts nothing, so there is nothing to certify.")
+    if not isinstance(extractor, Certifier):
+        raise UnsuitableSolver("this attributor's method inverts and searches nothing, so there is nothing to certify.")
     progress = stage("certifying", count)
     found: list[dict[str, Any]] = []
     for path in paths:
@@ -134,7 +155,7 @@ def _certify(paths: list[Path], attributor: Attributor, count: int, stage: Stage
             facts = reading.facts if isinstance(reading, Reading) else {}
             proof = extractor.certify(sample[None], [facts])
             row_number = None if extractor.spec.is_image else row
-            found.append({"file": str(path), "row": row_number, "excess": float(proof.excess), "gap": float(proof.gap)})
+            found.append({"file": str(path), "row": row_number} | proof.figures())
             progress(1)
         if len(found) >= count:
             break

@@ -23,7 +23,6 @@ from morelli.features.fingerprint import WINDOW, FingerprintExtractor
 from morelli.numerics.state import State
 from morelli.storage import gallery_folder
 from morelli.storage.bundle import MANIFEST
-from morelli.storage.codings import coding_of
 from morelli.storage.fingerprint_network import read_fingerprint_network
 from morelli.storage.networks import SHIPPED
 from morelli.storage.samples import find, read_picture
@@ -90,7 +89,7 @@ def fingerprint(source: Source, extractor: FingerprintExtractor, world: World, s
     for path in paths:
         try:
             pixels, known = read_picture(path)
-            values.append(world.recentred(extractor.extract([pixels])[0], coding_of(known)))
+            values.append(world.recentred(extractor.extract([pixels])[0], known["coding"]))
             files.append(str(path))
             facts.append(known)
         except MismatchError:

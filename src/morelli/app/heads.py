@@ -34,7 +34,7 @@ def head_from_factory(
     Args:
         factory: returns a torch module, or a `TorchGenerator` where latents are not N(0, I).
         latent: shape of one latent, "100x1x1"; not needed for a `TorchGenerator`.
-        whole: also store the whole generator, as operations and weights; "sm-inv" needs it.
+        whole: also store the whole generator, as operations and weights; "sm-inv" and "latent" need it.
         draws: latents over which the anchor, the mean activation, is taken.
     Raises:
         MorelliError: the factory cannot be imported, called or used.

@@ -15,6 +15,7 @@ from morelli.detectors.protocol import DetectorRecipe
 from morelli.errors import MorelliError, OutOfRange
 from morelli.features.full_inversion import FullInversion
 from morelli.features.inversion import Inversion
+from morelli.features.latent_search import LatentSearch
 from morelli.features.protocol import Extractor, SampleSpec
 from morelli.generators.capture import capture
 from morelli.numerics.head import Head
@@ -22,6 +23,11 @@ from morelli.numerics.solvers.least_squares import LeastSquares
 from morelli.storage.networks import default_perceptual
 
 PERCEPTUAL = "sm-inv-perceptual"
+
+
+def default_method(head: Head) -> str:
+    """Of images "imprint", of everything else "flipad"."""
+    return "imprint" if len(head.map.out_shape) == 3 else "flipad"
 
 
 def build_extractor(
@@ -36,7 +42,7 @@ def build_extractor(
     """The method's extractor for this head. Raises MorelliError for an unknown name or an unsuitable setting.
 
     Args:
-        search: settings of `FullInversion`; those that are None are left as they are.
+        search: settings of `FullInversion` or `LatentSearch`; those that are None are left as they are.
         perceptual: what "sm-inv-perceptual" compares by, in place of our own network.
     """
     if method not in METHODS:
@@ -50,6 +56,10 @@ def build_extractor(
             network = default_perceptual() if perceptual is None else perceptual
             extractor = replace(extractor, perceptual=capture(network, extractor.spec.shape))
         extractor = replace(extractor, **given)
+    elif isinstance(extractor, LatentSearch):
+        if "start" in given:
+            raise MorelliError(f"a start was given, but method '{method}' starts from the nearest. Leave it out.")
+        extractor = replace(extractor, **given)
     elif given:
         raise MorelliError(f"{', '.join(given)} was given, but method '{method}' searches no latents. Leave it out.")
     if perceptual is not None and method != PERCEPTUAL:
@@ -58,7 +68,8 @@ def build_extractor(
         return extractor
     if not isinstance(extractor, Inversion):
         raise MorelliError(
-            f"a setting of the inversion was given, but method '{method}' inverts nothing. Leave it out."
+            f"a setting of the inversion was given, but method '{method}' inverts nothing. "
+            "Leave it out, or use method 'flipad'."
         )
     if gap is not None and not 0 < gap < 1:
         raise OutOfRange(f"the duality gap to reach is {gap}; it must lie between 0 and 1, for example 0.1.")

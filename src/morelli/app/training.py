@@ -14,20 +14,26 @@ from torch import Tensor, nn
 
 from morelli._version import __version__
 from morelli.app.bundles import load_head, save
-from morelli.app.methods import build_extractor, build_recipe
+from morelli.app.imprinting import CONDITIONS, MOST, fit_imprint
+from morelli.app.methods import build_extractor, build_recipe, default_method
 from morelli.app.sources import Samples, Source, Stage, gather, perturbed, silent, turned_images
 from morelli.attribution.attributor import Attributor, fit_attributor
 from morelli.detectors.distance import DistanceRecipe
 from morelli.detectors.folds import FoldsRecipe
 from morelli.detectors.protocol import DetectorRecipe
-from morelli.errors import MorelliError, OutOfRange, TooFewSamples, UnreadableBundle
+from morelli.detectors.stacked import StackedRecipe
+from morelli.errors import MismatchError, MorelliError, OutOfRange, TooFewSamples, UnreadableBundle
+from morelli.features.imprint import Imprint
 from morelli.features.inversion import Inversion
 from morelli.features.observation import Jpeg
-from morelli.features.protocol import Features
+from morelli.features.protocol import Extractor, Features, SampleSpec
+from morelli.numerics.eight_bits import LEAST
 from morelli.numerics.head import Head
 from morelli.numerics.metrics import auroc
+from morelli.numerics.perturbations import parse
 
 SEPARATED, ACCEPTED = 0.6, 0.1  # below, above: a warning on the card
+SPARE = 4  # times as many own samples as calibration needs, below which imprints hold none out
 
 
 def train(
@@ -35,7 +41,7 @@ def train(
     own: Source,
     other: Source | None = None,
     *,
-    method: str = "flipad",
+    method: str | None = None,
     detector: str | None = None,
     out: str | Path | None = None,
     rate: float = 0.005,
@@ -45,6 +51,7 @@ def train(
     weight: float | None = None,
     gap: float | None = None,
     turned: bool = False,
+    upright: bool = False,
     perturb: Sequence[str] = (),
     folds: int | None = None,
     restarts: int | None = None,
@@ -62,11 +69,12 @@ def train(
     Args:
         head: a Head, or the path of a head bundle.
         own: samples of the generator: a folder, file, glob, several of those, or a tensor [n, *shape]. One part
-            is held out and only scored.
+            is held out and only scored, but none of few imprints, which are left out in turn.
         other: samples of anything else, for training; None where the detector needs none.
-        method: "flipad", "rawpad", "dctpad", "sm-f", "sm-inv" or "sm-inv-perceptual"; the last two need a
-            head that holds the whole generator.
-        detector: "deep_sad", "lda", "mahalanobis" or "template" in place of the method's own.
+        method: "imprint" (the default for images; needs no other samples), "flipad" (the default else), "rawpad",
+            "dctpad", "sm-f", "sm-inv", "sm-inv-perceptual" or "latent"; the last three need a head that holds the whole
+            generator.
+        detector: "deep_sad", "lda", "mahalanobis", "ridge" or "template" in place of the method's own.
         out: where to write the bundle; None writes none.
         rate: false-rejection rate; own samples are rejected at most this often.
         held_out: how many own samples to hold out; by default a quarter, and enough for `rate`.
@@ -77,12 +85,15 @@ def train(
         gap: invert every sample to this certified relative duality gap, instead of by 20 steps; samples that do not
             get there are inconclusive.
         turned: also train against the own images mirrored, transposed and turned: the same content on another grid, for
-            when the sources to fear are not at hand. Mirrored own images are rejected then.
+            when the sources to fear are not at hand. Mirrored own images are rejected then. Imprints always are.
+        upright: of "imprint": attribute no sample that was mirrored or turned since it was made.
         perturb: immunised training: send each own and other sample through one of these, in turn, for example
-            ("none", "jpeg:80"); see `numerics.perturbations.parse`.
+            ("none", "jpeg:80"); see `numerics.perturbations.parse`. Imprints learn each apart, and tell from a sample's
+            file and pixels what happened to it; by default they know `app.imprinting.CONDITIONS`.
         folds: hold nothing out, but calibrate by so many folds, each scored by a detector that was fitted without it:
             for little data. It costs so many fits; see `detectors.folds` for what the rate means then.
-        restarts, steps, start: of the search of "sm-inv"; see `features.full_inversion.FullInversion`.
+        restarts, steps, start: of the search of "sm-inv" and, but for the start, "latent"; see
+            `features.full_inversion.FullInversion` and `features.latent_search.LatentSearch`.
         perceptual: a module from images in [−1, 1] to features, by which "sm-inv-perceptual" compares them.
         epochs: of Deep SAD, in place of the paper's; its drops in learning rate move along.
         bf16: train Deep SAD in bfloat16, faster on hardware that has it.
@@ -96,12 +107,23 @@ def train(
         raise UnreadableBundle(f"{out} exists. Choose another name, or overwrite it (`--overwrite`).")
     head = load_head(head) if isinstance(head, str | Path) else head
     search = {"restarts": restarts, "steps": steps, "start": start}
+    method = method or default_method(head)
     extractor = build_extractor(head, method, inversion, weight, gap, search, perceptual)
     if perturb and isinstance(extractor, Inversion) and isinstance(extractor.observation, Jpeg):
         raise MorelliError("inversion 'jpeg-cell' reads the tables of JPEG files, which perturbed samples do not have.")
     recipe = build_recipe(extractor.spec, method, detector, epochs, bf16)
     if not 1e-6 <= rate < 1:
         raise OutOfRange(f"the false-rejection rate is {rate}; it must lie between 0 and 1, for example 0.005.")
+    imprinted = isinstance(recipe, StackedRecipe)
+    if imprinted and folds is not None:
+        raise MorelliError(
+            "imprints calibrate few samples by leaving each out in turn. Leave `folds` out, or use method 'flipad'."
+        )
+    if upright and not imprinted:
+        raise MorelliError(
+            f"`upright` was given, but only imprints with their own detector attribute mirrored and turned samples "
+            f"otherwise, and this is method '{method}'. Leave it out."
+        )
     if isinstance(extractor, Inversion):
         extractor.prepare(device)
     mine = gather(own, extractor.spec, "reading own samples", stage)
@@ -109,68 +131,160 @@ def train(
     if extractor.spec.outside(mine.values).any():
         low, high = extractor.spec.low, extractor.spec.high
         raise OutOfRange(f"some own samples leave the range of this head, [{low:g}, {high:g}]. Are they of this model?")
-    if perturb:
+    if perturb and not imprinted:
         mine = perturbed(mine, extractor.spec, perturb, seed)
         theirs = None if theirs is None else perturbed(theirs, extractor.spec, perturb, seed + 1)
     if folds is not None:
         recipe = FoldsRecipe(recipe, folds)
     kept = _held_out_count(len(mine.values), rate, held_out, recipe)
     order = torch.randperm(len(mine.values), generator=torch.Generator().manual_seed(seed))
+    parts = order[kept:], order[:kept]
+    if isinstance(extractor, Imprint) and imprinted:
+        conditions, doubts = _conditions(mine, extractor.spec, perturb)
+        attributor = fit_imprint(
+            extractor,
+            mine.values[parts[0]],
+            mine.values[parts[1]],
+            None if theirs is None else theirs.values,
+            rate=rate,
+            conditions=conditions,
+            any_orientation=not upright,
+            seed=seed,
+            device=device,
+            stage=stage,
+        )
+        trained_on = min(len(parts[0]), MOST)
+        if (separated := attributor.card["separated"][conditions[0]]) < SEPARATED:
+            doubts.append(
+                f"own samples are hardly told from the same ones mirrored and turned (AUROC {separated:.2f}): the model "
+                "leaves little of an imprint. Use method 'flipad' with other samples."
+            )
+    else:
+        trained_on = len(parts[0])
+        conditions = tuple(perturb)
+        attributor, doubts = _fitted(extractor, recipe, mine, theirs, parts, turned, rate, seed, device, stage)
+    card: dict[str, Any] = {
+        "method": method,
+        "recipe": recipe.settings(),
+        "seed": seed,
+        "own": dict(mine.about) | {"trained_on": trained_on, "held_out": len(attributor.held_out)},
+        "other": None if theirs is None else dict(theirs.about),
+        "perturb": list(conditions),
+        "turned": turned or imprinted,
+        "warnings": _warnings(mine, theirs) + doubts,
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "morelli": __version__,
+    }
+    attributor = replace(attributor, card=card | dict(attributor.card))
+    if out is not None:
+        save(attributor, out, overwrite=overwrite)
+    return attributor
+
+
+def _fitted(
+    extractor: Extractor,
+    recipe: DetectorRecipe,
+    mine: Samples,
+    theirs: Samples | None,
+    parts: tuple[Tensor, Tensor],
+    turned: bool,
+    rate: float,
+    seed: int,
+    device: str,
+    stage: Stage,
+) -> tuple[Attributor, list[str]]:
+    """An attributor without a card, and what speaks against it; `parts` of the own samples train and are held out."""
 
     def features(samples: Samples, some: Tensor, what: str) -> Features:
         facts = [samples.facts[i] for i in some.tolist()]
         return extractor.extract(samples.values[some].to(device), stage(what, len(some)), facts)
 
-    own_features = features(mine, order[kept:], "features of own samples")
-    held_features = features(mine, order[:kept], "features of held-out samples")
-    calibrating = own_features if folds is not None else held_features
+    own_features = features(mine, parts[0], "features of own samples")
+    held_features = features(mine, parts[1], "features of held-out samples")
     unused = theirs is None or isinstance(recipe, DistanceRecipe)  # which learns nothing from them
     every = None if theirs is None or unused else torch.arange(len(theirs.values))
     other_features = features(theirs, every, "features of other samples") if theirs and every is not None else None
     if turned:
-        images = turned_images(mine.values[order[kept:]]).to(device)
+        images = turned_images(mine.values[parts[0]]).to(device)
         found = extractor.extract(images, stage("features of turned samples", len(images)))
         other_features = found if other_features is None else Features.concatenate([other_features, found])
-    card: dict[str, Any] = {
-        "method": method,
-        "recipe": recipe.settings(),
-        "seed": seed,
-        "own": dict(mine.about) | {"trained_on": len(mine.values) - kept, "held_out": len(calibrating)},
-        "other": None if theirs is None else dict(theirs.about),
-        "perturb": list(perturb),
-        "turned": turned,
-        "warnings": _warnings(mine, theirs, calibrating),
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "morelli": __version__,
-    }
+    folded = isinstance(recipe, FoldsRecipe)
     fits = recipe.steps(len(own_features), 0 if other_features is None else len(other_features))
     attributor = fit_attributor(
         extractor,
         recipe,
         own_features,
         other_features,
-        None if folds is not None else held_features,
+        None if folded else held_features,
         rate=rate,
         seed=seed,
-        card=card,
         progress=stage("fitting the detector", fits),
     )
     doubts = _doubts(attributor, own_features, other_features)
-    attributor = replace(attributor, card=card | {"warnings": card["warnings"] + doubts})
-    if out is not None:
-        save(attributor, out, overwrite=overwrite)
-    return attributor
+    calibrating = own_features if folded else held_features
+    unconverged = sum(bool(reason) for reason in calibrating.reasons)
+    if unconverged:
+        doubts.insert(
+            0, f"{unconverged} of {len(calibrating)} held-out samples have features that should not be trusted."
+        )
+    return attributor, doubts
+
+
+def _conditions(own: Samples, spec: SampleSpec, asked: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+    """What imprints are to know of, and a warning where own samples leave no choice.
+
+    Raises MismatchError where they leave none and one was made, OutOfRange for what is no perturbation.
+    """
+    for text in asked:
+        parse(text)
+    lossy = {facts.get("coding", "none") for facts in own.facts} - {"none"}
+    small = min(spec.shape[1:]) < LEAST
+    if not lossy and asked:
+        conditions = tuple(dict.fromkeys(("none", *asked)))
+        if small and len(conditions) > 1:
+            raise MismatchError(
+                f"samples are {spec.shape}; it takes {LEAST} pixels a side to tell what happened to one. "
+                "Leave `perturb` out."
+            )
+        return conditions, []
+    if not lossy and not small:
+        return CONDITIONS, []
+    if not lossy:
+        return ("none",), [
+            f"samples are less than {LEAST} pixels a side, too few to tell what happened to them: those that were "
+            "compressed, blurred or resized since they were made may not be attributed."
+        ]
+    if asked and set(asked) != {"none"}:
+        raise MismatchError(
+            f"own samples are coded as {', '.join(sorted(lossy)[:3])}, so that nothing can be told of samples before "
+            "that. Give files without loss, as PNG, or leave `perturb` out."
+        )
+    return ("none",), ["own samples are lossy files: samples that are coded in another way may not be attributed."]
 
 
 def _held_out_count(own: int, rate: float, asked: int | None, recipe: DetectorRecipe) -> int:
-    """How many own samples are only scored: none with folds, all where the detector learns nothing."""
+    """How many own samples are only scored: none with folds, all where the detector learns nothing.
+
+    None either of few imprints, which are calibrated by leaving each out in turn, unless that takes more than they
+    are fitted on.
+    """
     needed = math.ceil(1 / rate) - 1 if 0 < rate < 1 else 1
     if isinstance(recipe, FoldsRecipe | DistanceRecipe):
         if asked is not None:
             raise MorelliError("`held_out` was given, but every own sample calibrates here. Leave it out.")
         if own < needed:
-            raise TooFewSamples(f"{own} own samples cannot resolve a false-rejection rate of {rate:g}; give {needed}.")
+            raise TooFewSamples(
+                f"{own} own samples cannot resolve a false-rejection rate of {rate:g}; give at least {needed}."
+            )
         return own if isinstance(recipe, DistanceRecipe) else 0
+    few = own < SPARE * needed and needed <= MOST
+    if isinstance(recipe, StackedRecipe) and (few if asked is None else asked == 0):
+        if min(own, MOST) < needed:
+            raise TooFewSamples(
+                f"{min(own, MOST)} own samples, each left out in turn, cannot resolve a false-rejection rate of "
+                f"{rate:g}; it takes at least {needed}. Give more samples or a larger rate."
+            )
+        return 0
     kept = max(needed, own // 4) if asked is None else asked
     if kept < needed or own - kept < 2:
         raise TooFewSamples(
@@ -180,7 +294,7 @@ def _held_out_count(own: int, rate: float, asked: int | None, recipe: DetectorRe
     return kept
 
 
-def _warnings(own: Samples, other: Samples | None, held_out: Features) -> list[str]:
+def _warnings(own: Samples, other: Samples | None) -> list[str]:
     """What would let a detector look good or bad for the wrong reason."""
     warnings = []
     if other is not None and set(own.about["formats"]) != set(other.about["formats"]):
@@ -191,9 +305,6 @@ def _warnings(own: Samples, other: Samples | None, held_out: Features) -> list[s
     for name, samples in (("own", own), ("other", other)):
         if samples is not None and samples.about.get("refused"):
             warnings.append(f"{len(samples.about['refused'])} {name} files were refused.")
-    unconverged = sum(bool(reason) for reason in held_out.reasons)
-    if unconverged:
-        warnings.append(f"{unconverged} of {len(held_out)} held-out samples have features that should not be trusted.")
     return warnings
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from morelli.attribution.experts import Expert, Experts
 from morelli.attribution.kinds import detector_from_state, extractor_from_state
 from morelli.attribution.report import Outcome, Verdict
 from morelli.detectors.folds import Folds
 from morelli.detectors.protocol import Detector, DetectorRecipe, Progress
 from morelli.errors import OutOfRange, TooFewSamples
 from morelli.features.inversion import saturated_share
-from morelli.features.protocol import Extractor, Facts, Features
+from morelli.features.protocol import Extractor, Facts, Features, Turnable
 from morelli.numerics.calibration import p_values, threshold
 from morelli.numerics.state import State
 
@@ -28,6 +31,9 @@ class Attributor:
         rate: false-rejection rate: own samples are "not attributed" at most this often.
         saturated_limit: a sample with a larger share of saturated values is inconclusive.
         card: provenance and what a user should know; JSON-able.
+        experts: detectors and held-out scores for samples that something happened to, where there are any.
+        any_orientation: samples are scored in every orientation, own ones too, and the least score counts: mirrored
+            ones are attributed, and the rate is kept. Of extractors that are `Turnable`.
     Raises:
         TooFewSamples: `held_out` cannot resolve the rate.
     """
@@ -38,11 +44,15 @@ class Attributor:
     rate: float = 0.005
     saturated_limit: float = 0.95
     card: Mapping[str, Any] = field(default_factory=dict)
+    experts: Experts | None = None
+    any_orientation: bool = False
 
     def __post_init__(self) -> None:
-        if not self.held_out.isfinite().all():
-            raise OutOfRange("held-out scores are not finite.")
-        threshold(self.held_out, self.rate)
+        experts = [] if self.experts is None else [expert.held_out for expert in self.experts.of.values()]
+        for scores in (self.held_out, *experts):
+            if not scores.isfinite().all():
+                raise OutOfRange("held-out scores are not finite.")
+            threshold(scores, self.rate)
 
     @property
     def threshold(self) -> float:
@@ -51,16 +61,28 @@ class Attributor:
 
     def judge(self, samples: Tensor, facts: Sequence[Facts] | None = None) -> list[Verdict]:
         """[n, *spec.shape], with the facts of their files → n verdicts. Raises what the extractor raises."""
-        return self.judge_features(self.extractor.extract(samples, facts=facts)) if len(samples) else []
+        if not len(samples):
+            return []
+        features = self.extractor.extract(samples, facts=facts)
+        if self.experts is None:
+            return self.judge_features(features)
+        if facts is not None:
+            doubts = zip(features.reasons, self.experts.doubts(facts), strict=True)
+            features = replace(features, reasons=tuple(one or other for one, other in doubts))
+        return self.judge_features(features, self.experts.plausible(samples, self.extractor.spec, facts))
 
-    def judge_features(self, features: Features) -> list[Verdict]:
-        """Verdicts from features of this attributor's own extractor."""
-        scores = self.detector.score(features.values)
-        chances = p_values(self.held_out, scores.cpu())
+    def judge_features(self, features: Features, conditions: Sequence[Sequence[str]] | None = None) -> list[Verdict]:
+        """Verdicts from features of this attributor's own extractor; `conditions` that each sample may be in."""
+        scores, chances, turns = self._scores(features.values, conditions)
+        names = self.extractor.orientations if self.any_orientation and isinstance(self.extractor, Turnable) else None
         saturated = saturated_share(features)
         verdicts = []
         for i, (score, p) in enumerate(zip(scores.tolist(), chances.tolist(), strict=True)):
-            notes = {name: round(float(values[i]), 6) for name, values in features.notes.items()}
+            notes: dict[str, Any] = {name: round(float(values[i]), 6) for name, values in features.notes.items()}
+            if conditions is not None:
+                notes["condition"] = conditions[i][0]
+            if names is not None:
+                notes["orientation"] = names[turns[i]]
             reason = features.reasons[i]
             if not reason and saturated[i] > self.saturated_limit:
                 reason = f"{saturated[i]:.0%} of the values are saturated and say little about what came before."
@@ -71,22 +93,58 @@ class Attributor:
             verdicts.append(Verdict(Outcome.INCONCLUSIVE if reason else outcome, score, p, reason, notes))
         return verdicts
 
+    def _scores(self, values: Tensor, conditions: Sequence[Sequence[str]] | None) -> tuple[Tensor, Tensor, list[int]]:
+        """Of each sample the score, p-value and orientation in that of its conditions where the p-value is largest."""
+        scores, chances = torch.full((2, len(values)), math.nan, dtype=torch.float64)
+        turns = torch.zeros(len(values), dtype=torch.long)
+        judges = {"": Expert(self.detector, self.held_out)}
+        if conditions is not None and self.experts is not None:
+            judges = dict(self.experts.of)
+        for name, expert in judges.items():
+            asked = torch.tensor([i for i in range(len(values)) if conditions is None or name in conditions[i]]).long()
+            if len(asked):
+                some = values[asked.to(values.device)]
+                found, ways = least_scores(self.extractor, expert.detector, some, self.any_orientation)
+                p = p_values(expert.held_out, found)
+                better = ~(p <= chances[asked])
+                scores[asked[better]], chances[asked[better]], turns[asked[better]] = (
+                    x[better] for x in (found.double(), p, ways)
+                )
+        return scores, chances, turns.tolist()
+
     def state(self) -> State:
         settings = {"rate": self.rate, "saturated_limit": self.saturated_limit, "card": dict(self.card)}
         parts = {"extractor": self.extractor.state(), "detector": self.detector.state()}
-        return State(settings, {"held_out": self.held_out}, parts)
+        if self.experts is not None:
+            parts["experts"] = self.experts.state(Expert(self.detector, self.held_out))
+        return State(settings | {"any_orientation": self.any_orientation}, {"held_out": self.held_out}, parts)
 
     @staticmethod
     def from_state(state: State) -> Attributor:
-        settings = state.settings
+        settings, usual = (
+            state.settings,
+            Expert(detector_from_state(state.parts["detector"]), state.tensors["held_out"]),
+        )
         return Attributor(
             extractor_from_state(state.parts["extractor"]),
-            detector_from_state(state.parts["detector"]),
-            state.tensors["held_out"],
+            usual.detector,
+            usual.held_out,
             settings["rate"],
             settings["saturated_limit"],
             settings["card"],
+            Experts.from_state(state.parts["experts"], usual) if "experts" in state.parts else None,
+            settings.get("any_orientation", False),
         )
+
+
+def least_scores(
+    extractor: Extractor, detector: Detector, values: Tensor, any_orientation: bool
+) -> tuple[Tensor, Tensor]:
+    """Features [n, …] → scores [n] and orientations [n], the least score over orientations where any will do."""
+    if not any_orientation or not isinstance(extractor, Turnable):
+        return detector.score(values).cpu(), torch.zeros(len(values), dtype=torch.long)
+    every = torch.stack([detector.score(values[:, turn.to(values.device)]) for turn in extractor.turns])
+    return every.cpu().min(0)
 
 
 def fit_attributor(

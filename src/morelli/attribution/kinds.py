@@ -11,11 +11,15 @@ from morelli.detectors.folds import Folds
 from morelli.detectors.lda import Lda, LdaRecipe
 from morelli.detectors.mahalanobis import Mahalanobis, MahalanobisRecipe
 from morelli.detectors.protocol import Detector, DetectorRecipe
+from morelli.detectors.ridge import Ridge, RidgeRecipe
+from morelli.detectors.stacked import Stacked, StackedRecipe
 from morelli.detectors.template import Template, TemplateRecipe
 from morelli.errors import UnsuitableProgram
 from morelli.features.baselines import LogDct, RawValues
 from morelli.features.full_inversion import FullInversion
+from morelli.features.imprint import Imprint
 from morelli.features.inversion import Inversion, attribution_solver
+from morelli.features.latent_search import LatentSearch
 from morelli.features.observation import EightBit, Jpeg, Point, Weighted
 from morelli.features.prior import Gaussian, Sparse
 from morelli.features.protocol import Extractor, SampleSpec
@@ -23,6 +27,7 @@ from morelli.features.residual import NoiseResidual
 from morelli.features.windows import Window, can_be_cut
 from morelli.numerics.head import Head
 from morelli.numerics.linear import Dense
+from morelli.numerics.program import Program
 from morelli.numerics.solvers.fista import Fista
 from morelli.numerics.solvers.interior_point import InteriorPoint
 from morelli.numerics.solvers.least_squares import LeastSquares
@@ -38,12 +43,16 @@ EXTRACTORS: dict[str, Callable[[State], Extractor]] = {
     "log_dct": LogDct.from_state,
     "residual": NoiseResidual.from_state,
     "full_inversion": FullInversion.from_state,
+    "latent_search": LatentSearch.from_state,
+    "imprint": Imprint.from_state,
 }
 DETECTORS: dict[str, Callable[[State], Detector]] = {
     "deep_sad": DeepSad.from_state,
     "lda": Lda.from_state,
     "mahalanobis": Mahalanobis.from_state,
     "template": Template.from_state,
+    "ridge": Ridge.from_state,
+    "stacked": Stacked.from_state,
     "distance": Distance.from_state,
     "folds": lambda state: Folds.from_state(state, detector_from_state),
 }
@@ -52,6 +61,7 @@ RECIPES: dict[str, Callable[[], DetectorRecipe]] = {
     "lda": LdaRecipe,
     "mahalanobis": MahalanobisRecipe,
     "template": TemplateRecipe,
+    "ridge": RidgeRecipe,
     "distance": DistanceRecipe,
 }
 
@@ -112,12 +122,20 @@ def _log_dct(head: Head) -> Extractor:
 
 
 def _full_inversion(head: Head) -> Extractor:
+    return FullInversion(_whole(head), Inversion(head).spec)
+
+
+def _latent_search(head: Head) -> Extractor:
+    return LatentSearch(_whole(head), Inversion(head).spec)
+
+
+def _whole(head: Head) -> Program:
     if head.generator is None:
         raise UnsuitableProgram(
             "this method searches the latents of the whole generator, and the head holds only its last layer. Make the "
             "head again with `morelli head … --whole`."
         )
-    return FullInversion(head.generator, Inversion(head).spec)
+    return head.generator
 
 
 def _deep_sad(spec: SampleSpec, standardise: str, channels: int | None = None) -> DetectorRecipe:
@@ -129,13 +147,22 @@ def _deep_sad(spec: SampleSpec, standardise: str, channels: int | None = None) -
     return DeepSadRecipe(standardise=standardise)
 
 
+def _imprint(head: Head) -> Imprint:
+    """Patches lie on the last layer's own grid, or where that does not enlarge on that of an enlargement by two."""
+    before, after = head.map.in_shape, head.map.out_shape
+    stride = after[-1] // before[-1] if len(before) == len(after) else 1
+    return Imprint(Inversion(head).spec, min(4, stride) if stride > 1 else 2)
+
+
 METHODS = {
+    "imprint": Method(_imprint, lambda spec: StackedRecipe(Imprint(spec).blocks)),
     "flipad": Method(_inversion, lambda spec: _deep_sad(spec, "own", channels=100)),
     "rawpad": Method(_raw, lambda spec: _deep_sad(spec, "none")),
     "dctpad": Method(_log_dct, lambda spec: _deep_sad(spec, "both")),
     "sm-f": Method(lambda head: NoiseResidual(Inversion(head).spec), lambda spec: TemplateRecipe()),
     "sm-inv": Method(_full_inversion, lambda spec: DistanceRecipe()),
     "sm-inv-perceptual": Method(_full_inversion, lambda spec: DistanceRecipe()),
+    "latent": Method(_latent_search, lambda spec: DistanceRecipe()),
 }
 
 

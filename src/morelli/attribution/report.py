@@ -28,14 +28,15 @@ class Verdict:
         score: higher = less like the model; None where none could be computed.
         p_value: share of own samples at least this unlike the model; attributed where it exceeds the rate.
         reason: why it is inconclusive, else empty.
-        notes: facts of the extractor, for example `saturated` (share) and `gap` (of the inversion).
+        notes: facts of the extractor, for example `saturated` (share) and `gap` (of the inversion); where asked
+            for, the `condition` that the sample is in, and the `orientation` that makes it upright.
     """
 
     outcome: Outcome
     score: float | None = None
     p_value: float | None = None
     reason: str = ""
-    notes: Mapping[str, float] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -82,14 +83,17 @@ class Report:
     """All verdicts of one run, and the attributor they rest on.
 
     Attributes:
-        certificates: of the samples whose inversion was certified: file, `excess` (its objective is above the
-            optimum by at most this share of it) and `gap` (of the exact solution that proves it).
+        certificates: of the samples that were looked at again: file, row and, of an inversion, `excess` (its objective
+            is above the optimum by at most this share of it) and `gap` (of the exact solution that proves it); of a
+            search, the score that was `judged`, the `best` that so many `starts` reached, and `psnr` in dB.
+        together: of all samples at once, where that was asked for: `samples` that count, `outcome` and `p_value`.
     """
 
     attributor: Mapping[str, Any]
     judged: tuple[JudgedFile, ...]
     refused: tuple[RefusedFile, ...] = ()
     certificates: tuple[Mapping[str, Any], ...] = ()
+    together: Mapping[str, Any] | None = None
 
     def counts(self) -> dict[str, int]:
         counts = {outcome.value: 0 for outcome in Outcome}
@@ -105,6 +109,7 @@ class Report:
             "summary": self.counts(),
             "verdicts": [judged.to_dict() for judged in self.judged],
             "refused": [refused.to_dict() for refused in self.refused],
+            "together": None if self.together is None else dict(self.together),
             "certificates": [dict(certificate) for certificate in self.certificates],
             "limits": LIMITS,
         }

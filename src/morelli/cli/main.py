@@ -27,12 +27,14 @@ app = typer.Typer(
 
 
 class Method(StrEnum):
+    imprint = "imprint"
     flipad = "flipad"
     rawpad = "rawpad"
     dctpad = "dctpad"
     sm_f = "sm-f"
     sm_inv = "sm-inv"
     sm_inv_perceptual = "sm-inv-perceptual"
+    latent = "latent"
 
 
 class DetectorName(StrEnum):
@@ -40,6 +42,7 @@ class DetectorName(StrEnum):
     lda = "lda"
     mahalanobis = "mahalanobis"
     template = "template"
+    ridge = "ridge"
     distance = "distance"
 
 
@@ -96,7 +99,7 @@ def _root(
 def head(
     factory: Annotated[str, typer.Argument(help="package.module:function that returns your torch module. It is run.")],
     out: Annotated[Path, typer.Option(help="Where to write the head.")],
-    whole: Annotated[bool, typer.Option("--whole", help="Also store the whole generator, which sm-inv needs.")] = False,
+    whole: Annotated[bool, typer.Option("--whole", help="Also store the whole generator (sm-inv, latent).")] = False,
     latent: Annotated[str, typer.Option(help="Shape of one latent, drawn from N(0, I), for example 100x1x1.")] = "",
     draws: Annotated[int, typer.Option(help="Latents over which the mean activation is taken.")] = 10_000,
     layer: Annotated[str | None, typer.Option(help="Name of the last linear layer, instead of searching.")] = None,
@@ -132,8 +135,10 @@ def train(
     own: Annotated[list[str], typer.Option(help="Samples of your generator: folder, file or glob. May be repeated.")],
     out: Annotated[Path, typer.Option(help="Where to write the attributor.")],
     other: Annotated[list[str] | None, typer.Option(help="Samples of anything else, for training.")] = None,
-    method: Annotated[Method, typer.Option(help="What to look at.")] = Method.flipad,
-    detector: Annotated[DetectorName | None, typer.Option(help="In place of the method's Deep SAD.")] = None,
+    method: Annotated[
+        Method | None, typer.Option(help="What to look at; by default imprint for images, flipad for tables.")
+    ] = None,
+    detector: Annotated[DetectorName | None, typer.Option(help="In place of the method's own.")] = None,
     rate: Annotated[
         float, typer.Option(help="False-rejection rate: own samples are rejected at most so often.")
     ] = 0.005,
@@ -146,15 +151,21 @@ def train(
     turned: Annotated[
         bool, typer.Option("--turned", help="Also train against own images mirrored, transposed and turned.")
     ] = False,
+    upright: Annotated[
+        bool, typer.Option("--upright", help="imprint: attribute no sample that was mirrored or turned.")
+    ] = False,
     perturb: Annotated[
         list[str] | None,
-        typer.Option(help="Perturb samples before training, as jpeg:80 or none; repeated: one of them each, in turn."),
+        typer.Option(
+            help="What samples may have been through, as jpeg:80 or none. May be repeated: imprint learns each apart, "
+            "others one of them for each sample, in turn."
+        ),
     ] = None,
     folds: Annotated[
         int | None, typer.Option(help="Hold nothing out: calibrate on so many folds, for little data.")
     ] = None,
-    restarts: Annotated[int | None, typer.Option(help="Of sm-inv's search, in place of 10.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Of sm-inv's search, in place of 1000.")] = None,
+    restarts: Annotated[int | None, typer.Option(help="Of the latents' search, in place of 10 (latent: 32).")] = None,
+    steps: Annotated[int | None, typer.Option(help="Of the latents' search, in place of 1000 (latent: 40).")] = None,
     start: Annotated[Start | None, typer.Option(help="Where sm-inv's search starts.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Of Deep SAD, in place of the paper's 50 or 100.")] = None,
     bf16: Bf16 = False,
@@ -164,7 +175,7 @@ def train(
 ) -> None:
     """Fit an attributor to a head and samples.
 
-    Example: morelli train my.head --own own/ --other other/ --method flipad --out my.attributor
+    Example: morelli train my.head --own own/ --out my.attributor
     """
     from morelli.app.training import train as run
 
@@ -173,7 +184,7 @@ def train(
             head,
             own,
             other or None,
-            method=str(method),
+            method=None if method is None else str(method),
             detector=None if detector is None else str(detector),
             out=out,
             rate=rate,
@@ -182,6 +193,7 @@ def train(
             weight=weight,
             gap=gap,
             turned=turned,
+            upright=upright,
             perturb=perturb or (),
             folds=folds,
             restarts=restarts,
@@ -197,7 +209,11 @@ def train(
     for warning in attributor.card["warnings"]:
         errors.print(f"warning: {warning}", markup=False, soft_wrap=True)
     own_card = attributor.card["own"]
-    print(f"trained on {own_card['trained_on']} own samples, threshold from {own_card['held_out']} held-out ones")
+    which = attributor.card.get("calibrated", "held out")
+    which = "held-out ones" if which == "held out" else f"ones {which}"
+    print(f"trained on {own_card['trained_on']} own samples, threshold from {own_card['held_out']} {which}")
+    for condition, area in attributor.card.get("separated", {}).items():
+        print(f"{condition:12s} own samples are told from misplaced and other ones in {area:.2%} of pairs")
     print(f"written: {out}")
 
 
@@ -211,8 +227,11 @@ def attribute(
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Write a page with pictures here (.html).")] = None,
     certify: Annotated[
-        int, typer.Option(min=0, help="Prove for so many samples how exact their inversion is; seconds each.")
+        int, typer.Option(min=0, help="Look again at so many samples: how exact is their inversion or search?")
     ] = 0,
+    together: Annotated[
+        bool, typer.Option("--together", help="All samples are of one source: judge them together as well.")
+    ] = False,
     device: Device = "auto",
 ) -> None:
     """Did this model make these samples? One verdict per image or table row.
@@ -223,7 +242,9 @@ def attribute(
     from morelli.app.pages import write_report
 
     with bars() as stage:
-        found = run(files, attributor, csv=csv, certify=certify, device=device_of(device), stage=stage)
+        found = run(
+            files, attributor, csv=csv, certify=certify, together=together, device=device_of(device), stage=stage
+        )
     if report is not None:
         write_report(found, attributor, report)
     print(json.dumps(found.to_dict(), indent=1) if as_json else render.verdicts(found.to_dict()))
@@ -294,7 +315,7 @@ def demo(
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Run the main job on the generators that come with Morelli and compare three methods.
+    """Run the main job on the generators that come with Morelli and compare four methods.
 
     Example: morelli demo --fast
     """

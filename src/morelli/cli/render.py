@@ -20,11 +20,9 @@ def verdicts(report: Mapping[str, Any]) -> str:
     if len(report["verdicts"]) > SHOWN:
         lines.append(f"… and {len(report['verdicts']) - SHOWN} more; use --csv, --json or --report to see all.")
     lines += [f"refused: {refused['reason']}" for refused in report["refused"][:SHOWN]]
-    lines += [
-        f"certified: {proof['file']}: the inversion's objective is at most {proof['excess']:.2%} above the optimum "
-        f"(proved to {proof['gap']:.0e})"
-        for proof in report.get("certificates", [])[:SHOWN]
-    ]
+    lines += [f"certified: {proof['file']}: {_proved(proof)}" for proof in report.get("certificates", [])[:SHOWN]]
+    if pooled := report.get("together"):
+        lines.append(_pooled(pooled))
     counts = ", ".join(f"{count} {name}" for name, count in report["summary"].items() if count)
     about = report["attributor"]
     lines += [
@@ -33,6 +31,24 @@ def verdicts(report: Mapping[str, Any]) -> str:
         report["limits"],
     ]
     return "\n".join(lines)
+
+
+def _pooled(found: Mapping[str, Any]) -> str:
+    if found["p_value"] is None:
+        return "together: no sample could be judged"
+    return f"together: {found['samples']} samples are {found['outcome']}, p-value {found['p_value']:.4f}"
+
+
+def _proved(proof: Mapping[str, Any]) -> str:
+    if "excess" in proof:
+        return (
+            f"the inversion's objective is at most {proof['excess']:.2%} above the optimum "
+            f"(proved to {proof['gap']:.0e})"
+        )
+    return (
+        f"{proof['starts']} starts reach {proof['best']:.4g} ({proof['psnr']:.1f} dB); the search that was judged had "
+        f"come to {proof['judged']:.4g}"
+    )
 
 
 def bundle(found: Mapping[str, Any]) -> str:

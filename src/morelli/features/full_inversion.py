@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from morelli.errors import MismatchError, OutOfRange
+from morelli.errors import MismatchError, OutOfRange, UnsuitableSolver
+from morelli.features.latent_search import LatentSearch, SearchCertificate
 from morelli.features.protocol import Facts, Features, Progress, SampleSpec
 from morelli.numerics.program import Program
 from morelli.numerics.state import State
@@ -70,6 +71,17 @@ class FullInversion:
         with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has switched off
             values = self._distances(samples.float().clone(), progress)
         return Features(values[:, None], {"saturated": torch.zeros(len(values))}, ("",) * len(values))
+
+    def certify(self, samples: Tensor, facts: Sequence[Facts]) -> SearchCertificate:
+        """Of one image: the distance that this search reaches, and the least that least squares reach besides.
+
+        Raises UnsuitableSolver where distances are not those of pixels.
+        """
+        if self.perceptual is not None or not self.spec.is_image:
+            raise UnsuitableSolver("only a search by the pixels of images is certified. Use no perceptual network.")
+        judged = float(self.extract(samples).values)
+        other = LatentSearch(self.generator, self.spec, seed=self.seed).certify(samples, [{}])  # pixels, not JPEG cells
+        return replace(other, judged=judged, best=min(judged, 4 * 10 ** (-other.psnr / 10)))  # as a square in [−1, 1]
 
     def _distances(self, samples: Tensor, progress: Progress | None) -> Tensor:
         values = samples.new_zeros(len(samples))

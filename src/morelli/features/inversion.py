@@ -194,6 +194,10 @@ class Certificate:
     excess: Tensor
     gap: Tensor
 
+    def figures(self) -> dict[str, float]:
+        """Of a single sample."""
+        return {"excess": float(self.excess), "gap": float(self.gap)}
+
 
 def _exact(problem: LassoProblem) -> Solution:
     try:

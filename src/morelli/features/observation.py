@@ -16,7 +16,7 @@ from morelli.features.protocol import Facts
 from morelli.numerics.activation import cell
 from morelli.numerics.fidelity import Cells, Fidelity, spread
 from morelli.numerics.head import Head
-from morelli.numerics.jpeg import jpeg_cells
+from morelli.numerics.jpeg import JpegCells, jpeg_cells
 
 COARSE = "4:2:0"  # chroma of half the size
 LEVELS = 255  # steps of an 8-bit value
@@ -93,13 +93,13 @@ class Jpeg:
 
     rounding: float = 0.2
 
-    def fidelity(self, head: Head, samples: Tensor, facts: Sequence[Facts]) -> Fidelity:
+    def fidelity(self, head: Head, samples: Tensor, facts: Sequence[Facts]) -> JpegCells:
         step = _level(head, samples)
         if not step:
             raise MismatchError(f"JPEG cells need images in a bounded range; this head makes {head.map.out_shape}.")
         decoded = ((samples - head.stored.low) / step).round().clamp(0, LEVELS).nan_to_num()
         slope = head.stored.slope(head.stored.inverse(samples)).nan_to_num() / step
-        known = [facts_of if _understood(facts_of, samples) else {} for facts_of in facts]
+        known = [facts_of if understood(facts_of, samples) else {} for facts_of in facts]
         tables = torch.stack([_tables(each) for each in known]) if known else torch.ones(0, 2, 8, 8)
         chroma = torch.tensor([each.get("jpeg_sampling") == COARSE for each in known], dtype=torch.bool)
         given = (decoded, tables.to(decoded), chroma.to(decoded.device), head.target(samples), slope)
@@ -116,7 +116,7 @@ def _tables(facts: Facts) -> Tensor:
     return torch.tensor([known[0], known[-1]], dtype=torch.float32).reshape(2, 8, 8) if known else torch.ones(2, 8, 8)
 
 
-def _understood(facts: Facts, samples: Tensor) -> bool:
+def understood(facts: Facts, samples: Tensor) -> bool:
     """Whether the coefficients of this JPEG file can be found again: not from other samplings or turned pictures."""
     if any("orientation" in note and "applied" in note for note in facts.get("notes", ())):
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -45,6 +45,10 @@ class SampleSpec:
         slack = SLACK * (self.high - self.low) if math.isfinite(self.high - self.low) else 0.0
         return ((samples < self.low - slack) | (samples > self.high + slack)).flatten(1).any(1)
 
+    def grey_steps(self, samples: Tensor) -> Tensor:
+        """Samples in [low, high] → in [0, 255], not rounded."""
+        return (samples - self.low) / (self.high - self.low) * 255
+
     def settings(self) -> dict[str, Any]:
         bounds = {"low": self.low, "high": self.high}
         return {"shape": list(self.shape)} | {k: v for k, v in bounds.items() if math.isfinite(v)}
@@ -76,6 +80,36 @@ class Features:
         notes = {name: torch.cat([part.notes[name] for part in parts]) for name in parts[0].notes}
         reasons = tuple(reason for part in parts for reason in part.reasons)
         return Features(torch.cat([part.values for part in parts]), notes, reasons)
+
+
+class Proof(Protocol):
+    """What a second, slower look at one sample found, as named numbers for a report."""
+
+    def figures(self) -> dict[str, float]: ...
+
+
+@runtime_checkable
+class Certifier(Protocol):
+    """An extractor that can look again."""
+
+    def certify(self, samples: Tensor, facts: Sequence[Facts]) -> Proof:
+        """Of one sample [1, *spec.shape]. Raises UnsuitableSolver where its settings cannot be certified."""
+        ...
+
+
+@runtime_checkable
+class Turnable(Protocol):
+    """An extractor whose features of a turned image are those of the upright one in another order.
+
+    Attributes:
+        turns: [t, d], that order for each orientation; the first is upright. orientations: t names.
+    """
+
+    @property
+    def turns(self) -> Tensor: ...
+
+    @property
+    def orientations(self) -> tuple[str, ...]: ...
 
 
 class Extractor(Protocol):

@@ -214,10 +214,52 @@ PERTURBATIONS: dict[str, Callable[[Any], Perturbation]] = {
     "resize": Resize,
     "gamma": Gamma,
 }
+WHOLE = ("crop", "jpeg", "webp")  # whose numbers are whole
+
+
+@dataclass(frozen=True)
+class Between:
+    """Each image is perturbed by a strength of its own, drawn evenly from a range.
+
+    Attributes:
+        kind: a name in `PERTURBATIONS`, but "blur", whose kernels are odd. low, high: of its number.
+    """
+
+    kind: str
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if self.kind == "blur" or not self.low < self.high:
+            raise OutOfRange(
+                f"'{self.kind}' ranges from {self.low:g} to {self.high:g}; expected another kind, the smaller number "
+                "first, for example jpeg:70..85."
+            )
+        self.points()
+
+    def apply(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        _check(images)
+        shares = torch.rand(len(images), generator=rng, device=rng.device).tolist()
+        changed = [self._at(u).apply(image[None], rng) for u, image in zip(shares, images, strict=True)]
+        return torch.cat(changed) if changed else images.clone()
+
+    def points(self) -> tuple[Perturbation, ...]:
+        """The weakest, the middle and the strongest; of crops every one."""
+        count = int(self.high - self.low) + 1 if self.kind == "crop" else 3
+        return tuple(self._at(i / max(1, count - 1)) for i in range(count))
+
+    def _at(self, share: float) -> Perturbation:
+        number = self.low + share * (self.high - self.low)
+        return PERTURBATIONS[self.kind](round(number) if self.kind in WHOLE else number)
+
+    def settings(self) -> dict[str, Any]:
+        return {"type": "between"} | asdict(self)
 
 
 def parse(text: str) -> Perturbation:
     """The perturbation that a name and a number stand for, for example "jpeg:80" or "noise:0.05"; or "none".
+
+    Two numbers are a range: "jpeg:70..85".
 
     Raises OutOfRange where there is no such name, no number, or the number has no meaning for it.
     """
@@ -225,15 +267,17 @@ def parse(text: str) -> Perturbation:
         return Unchanged()
     name, _, given = text.partition(":")
     try:
-        number = float(given)
+        numbers = [float(each) for each in given.split("..")]
     except ValueError:
-        number = math.nan
-    if name not in PERTURBATIONS or math.isnan(number):
+        numbers = []
+    if name not in PERTURBATIONS or len(numbers) not in (1, 2) or any(map(math.isnan, numbers)):
         raise OutOfRange(
             f"'{text}' is no perturbation; expected none, or one of {', '.join(PERTURBATIONS)} and a number. "
-            "Write it like jpeg:80."
+            "Write it like jpeg:80, or like jpeg:70..85 for a range."
         )
-    return PERTURBATIONS[name](int(number) if number.is_integer() else number)
+    if len(numbers) == 2:
+        return Between(name, *numbers)
+    return PERTURBATIONS[name](int(numbers[0]) if numbers[0].is_integer() else numbers[0])
 
 
 def _check(images: Tensor, least: int = 1) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from morelli.errors import MismatchError, MorelliError, OutOfRange, UnreadableSample
 from morelli.features.protocol import SampleSpec
-from morelli.storage.codings import is_lossless_webp
+from morelli.storage.codings import coding_of, is_lossless_webp
 
 EXPECTED = "expected PNG, JPEG, WebP, BMP or TIFF"
 MAGIC = {
@@ -54,8 +54,9 @@ def decode(data: bytes, spec: SampleSpec, max_pixels: int) -> tuple[Tensor, dict
         max_pixels: checked against the header, before anything is decoded.
     Returns:
         float32 [1, *spec.shape] in [spec.low, spec.high], and facts: `format`, `mode` as stored, `bits` per
-        channel, `size` [width, height] when upright, for JPEG `jpeg_tables` (64 steps each, row by row) and
-        `jpeg_sampling` ("4:4:4", "4:2:2", "4:2:0"; None for grey and rarer ones), for WebP `lossless`, `notes`.
+        channel, `size` [width, height] when upright, `coding` ("none", "jpeg:80", …; see `codings`), for JPEG
+        `jpeg_tables` (64 steps each, row by row) and `jpeg_sampling` ("4:4:4", "4:2:2", "4:2:0"; None for grey and
+        rarer ones), for WebP `lossless`, `notes`.
     Raises:
         MismatchError: another width, height or number of channels.
         UnreadableSample: anything else that is not read. The texts of both start with a verb; the caller puts
@@ -107,7 +108,7 @@ def _decoded(data: bytes, channels: int, max_pixels: int) -> tuple[Tensor, dict[
         pixels = np.asarray(plain).astype(np.int32)
     facts["size"] = [plain.width, plain.height]
     values = torch.from_numpy(_with_channels(pixels, channels, notes))
-    return values, facts | {"notes": notes}
+    return values, facts | {"coding": coding_of(facts), "notes": notes}
 
 
 def format_of(data: bytes) -> str:
@@ -134,8 +135,8 @@ def to_eight_bits(samples: Tensor, spec: SampleSpec) -> Tensor:
         raise MismatchError(f"samples are {samples.dtype}; expected floating point. Pixels need from_eight_bits.")
     if samples.isnan().any():
         raise OutOfRange("samples hold NaN; expected numbers. Look for the step that made them.")
-    steps = (samples.detach().double() - spec.low) / _span(spec) * 255
-    return steps.round().clamp(0, 255).to(torch.uint8)
+    _span(spec)
+    return spec.grey_steps(samples.detach().double()).round().clamp(0, 255).to(torch.uint8)
 
 
 def from_eight_bits(pixels: Tensor, spec: SampleSpec) -> Tensor:

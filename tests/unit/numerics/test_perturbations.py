@@ -16,6 +16,7 @@ from torch import Tensor
 from morelli.errors import MismatchError, OutOfRange
 from morelli.numerics.perturbations import (
     PERTURBATIONS,
+    Between,
     Blur,
     Crop,
     Gamma,
@@ -201,3 +202,31 @@ def test_none_leaves_eight_bit_images_as_they_are() -> None:
     assert parse("none").settings() == {"type": "none"}
     with pytest.raises(MismatchError, match="expected uint8"):
         parse("none").apply(images.float(), torch.Generator())
+
+
+def test_a_range_draws_a_strength_for_every_image() -> None:
+    images = torch.randint(256, (40, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    flat = torch.full((40, 1, 64, 64), 128, dtype=torch.uint8)
+    assert parse("noise:0.02..0.06") == Between("noise", 0.02, 0.06)
+    noisy = parse("noise:0.02..0.06").apply(flat, torch.Generator().manual_seed(0)).float()
+    strengths = (noisy - 128).flatten(1).std(1) / 255
+    assert 0.018 < strengths.min() < 0.028
+    assert 0.052 < strengths.max() < 0.062
+    coded = parse("jpeg:70..90").apply(images, torch.Generator().manual_seed(0))
+    every = [Jpeg(quality).apply(images, torch.Generator()) for quality in range(70, 91)]
+    qualities = [next(q for q, one in enumerate(every, 70) if torch.equal(one[i], coded[i])) for i in range(40)]
+    assert len(set(qualities)) > 8
+    assert parse("jpeg:70..90").apply(images[:0], torch.Generator()).shape == (0, 3, 16, 16)
+
+
+def test_the_points_of_a_range() -> None:
+    assert parse("jpeg:70..86").points() == (Jpeg(70), Jpeg(78), Jpeg(86))  # type: ignore[attr-defined]
+    assert parse("crop:60..62").points() == (Crop(60), Crop(61), Crop(62))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "text", ["jpeg:90..80", "blur:3..5", "jpeg:0..50", "noise:0.1..", "jpeg:1..2..3", "jpeg:80..80"]
+)
+def test_ranges_without_a_meaning_are_refused(text: str) -> None:
+    with pytest.raises(OutOfRange):
+        parse(text)

@@ -87,6 +87,7 @@ def test_hand_written_rgb_png_is_read_exactly(tmp_path: Path) -> None:
         "mode": "RGB",
         "bits": 8,
         "size": [4, 2],
+        "coding": "none",
         "notes": [],
     }
 

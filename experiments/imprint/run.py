@@ -1,0 +1,226 @@
+"""The default method against the others: siblings, corruption, little data, and what each part of it is worth.
+
+Run: python experiments/imprint/run.py [pass …]      (interrupted, it goes on where it stopped)
+
+Settings were chosen on seeds 0 to 2 of the small GANs of clothes and on one VAE; what is judged here are seeds 3 and 4,
+the GANs of faces and the other VAE.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+import protocol as p  # noqa: E402
+
+sys.path.insert(0, str(HERE.parent / "spectra"))
+import models as spectra  # noqa: E402
+
+from morelli.app.imprinting import CONDITIONS, misplaced  # noqa: E402
+from morelli.attribution.attributor import Attributor  # noqa: E402
+from morelli.attribution.pooling import pooled_p_value  # noqa: E402
+from morelli.detectors.ridge import RidgeRecipe  # noqa: E402
+from morelli.detectors.stacked import StackedRecipe  # noqa: E402
+from morelli.features.imprint import Imprint  # noqa: E402
+from morelli.numerics.metrics import auroc  # noqa: E402
+from morelli.numerics.perturbations import parse  # noqa: E402
+
+UNSEEN = ("jpeg:60", "gamma:0.9")  # what no expert was trained for
+OWN, TEST, FOREIGN = 1400, 200, 100  # 350 of the own ones are held out
+TESTED = ("none", "jpeg:90", "jpeg:80", "noise:0.1", "blur:3", "crop:55", "resize:0.75", "mirrored", *UNSEEN)
+LITTLE = (200, 500, 1000)
+BASELINES = ("SM-F", "closed form, LDA", "RawPAD", "DCTPAD")
+GROUP = 4  # images of one source that are pooled
+TARGETS = [f"{family}-{seed}" for seed in (3, 4) for family in p.FAMILIES]
+FACES = [f"faces-{family}" for family in p.FAMILIES]
+VAE = "celeba64_betavae"
+FEW = [*TARGETS[:4], VAE]  # for what is dear, or only explains
+
+
+def generator(name: str) -> p.morelli.TorchGenerator:
+    if name.startswith("faces-"):
+        return p.loaded(p.ROOT / f"runs/celeba64/{name.removeprefix('faces-')}.generator")
+    return spectra.vae(name) if name in spectra.VAES else p.generators("seeds")[name]
+
+
+def spec_of(name: str) -> p.morelli.SampleSpec:
+    return spectra.UNIT if name in spectra.VAES else p.SPEC
+
+
+def others(name: str) -> list[str]:
+    """Siblings first."""
+    if name == VAE:
+        return ["celeba64_vae", "faces-dcgan", "dcgan-0"]
+    if name in FACES:
+        return [face for face in FACES if face != name] + ["celeba64_vae"]
+    family = name.rsplit("-", 1)[0]
+    siblings = [f"{family}-{seed}" for seed in (4, 3, 2, 1) if f"{family}-{seed}" != name]
+    return siblings + [f"{other}-0" for other in p.FAMILIES if other != family][:2]
+
+
+def pixels(name: str, count: int, seed: int) -> torch.Tensor:
+    if name == "photographs":
+        return p.to_eight_bits(p.photographs("clothing64", 0, count, seed), p.SPEC)
+    return p.to_eight_bits(generator(name).samples(count, seed), spec_of(name))
+
+
+def after(images: torch.Tensor, condition: str, seed: int) -> torch.Tensor:
+    if condition == "mirrored":
+        return images.flip(3)
+    return parse(condition).apply(images, torch.Generator().manual_seed(seed))
+
+
+def facts_of(condition: str, count: int) -> list[dict]:
+    return [{"coding": condition if condition.startswith("jpeg") else "none"}] * count
+
+
+def tests(name: str) -> dict[str, torch.Tensor]:
+    foreign = [*others(name), *([] if name in FACES or name == VAE else ["photographs"])]
+    return {n: pixels(n, FOREIGN, 300) for n in foreign} | {"own": pixels(name, TEST, 301)}
+
+
+def trained(name: str, own: torch.Tensor, **settings: object) -> tuple[Attributor, float]:
+    head, start = p.head_of(generator(name)), time.perf_counter()
+    return p.morelli.train(head, p.from_eight_bits(own, spec_of(name)), rate=p.RATE, **settings), round(
+        time.perf_counter() - start, 1
+    )
+
+
+def verdicts(attributor: Attributor, images: torch.Tensor, condition: str, spec: p.morelli.SampleSpec) -> list:
+    changed = p.from_eight_bits(after(images, condition, 7), spec)
+    return attributor.judge(changed, facts_of(condition, len(changed)))
+
+
+def share(found: list) -> float:
+    return round(sum(v.outcome.value == "attributed" for v in found) / len(found), 4)
+
+
+def imprints(run: p.Run, name: str) -> None:
+    """Attributed shares of every source after everything that may happen, one image at a time and four together."""
+
+    def judged() -> dict:
+        spec, sources = spec_of(name), tests(name)
+        attributor, seconds = trained(name, pixels(name, OWN, 100))
+        found: dict = {"seconds": seconds, "separated": attributor.card["separated"]}
+        for condition in TESTED:
+            single = {n: verdicts(attributor, x, condition, spec) for n, x in sources.items()}
+            found[condition] = {n: share(v) for n, v in single.items()}
+            found[f"{condition}, {GROUP} together"] = {n: together(attributor, v) for n, v in single.items()}
+        return found
+
+    run.cell(f"imprint/{name}", judged)
+
+
+def together(attributor: Attributor, found: list) -> float:
+    """Share of groups that are attributed."""
+    chances = [
+        pooled_p_value(attributor, found[start : start + GROUP], seed=0) for start in range(0, len(found), GROUP)
+    ]
+    return round(sum(chance > p.RATE for chance in chances) / len(chances), 4)
+
+
+def baselines(run: p.Run, name: str) -> None:
+    """The others have photographs to train on, which the imprint does without."""
+
+    def judged() -> dict:
+        head, sources = p.head_of(generator(name)), tests(name)
+        own = p.from_eight_bits(pixels(name, OWN, 100), spec_of(name))
+        real = p.photographs("celeba64" if name == VAE else "clothing64", 500, 1000, 5)
+        if name == VAE:
+            real = p.from_eight_bits(p.to_eight_bits(real, p.SPEC), spectra.UNIT)
+        drawn = {"own": own[:1000], "held": own[1000:], "photographs": real}
+        parts = {n: p.from_eight_bits(x, spec_of(name)) for n, x in sources.items()}
+        found = {}
+        for row, attributor, _ in p.fitted(BASELINES, head, drawn):
+            mine = attributor.judge(parts["own"])
+            found[row] = {n: share(mine if n == "own" else attributor.judge(x)) for n, x in parts.items()}
+        return found
+
+    run.cell(f"baselines/{name}", judged)
+
+
+def little(run: p.Run, name: str) -> None:
+    for count in LITTLE:
+
+        def judged(count: int = count) -> dict:
+            attributor, seconds = trained(name, pixels(name, count, 100), perturb=("none",))
+            fresh = share(verdicts(attributor, pixels(name, 1000, 400), "none", spec_of(name)))
+            sources = {n: x for n, x in tests(name).items() if n != "own"}
+            found = {n: share(verdicts(attributor, x, "none", spec_of(name))) for n, x in sources.items()}
+            return {"seconds": seconds, "own": fresh, **found}
+
+        run.cell(f"little/{count}/{name}", judged)
+
+
+def parts(run: p.Run, name: str) -> None:
+    """AUROC against siblings with every block alone, without the Gaussian, and for other ways to meet corruption."""
+
+    def judged() -> dict:
+        spec, rng = spec_of(name), torch.Generator().manual_seed(0)
+        extractor = Imprint(spec)
+        own, wrong = pixels(name, 1000, 100), misplaced(pixels(name, 1000, 100), rng)
+        test, siblings = pixels(name, TEST, 301), {n: pixels(n, FOREIGN, 300) for n in others(name)[:2]}
+        mixture = ("none", "jpeg:80", "noise:0.1", "crop:55")
+
+        def seen(images: torch.Tensor, condition: str) -> torch.Tensor:
+            return extractor.extract(p.from_eight_bits(after(images, condition, 7), spec)).values
+
+        def mixed(images: torch.Tensor) -> torch.Tensor:
+            return torch.cat([seen(images[i :: len(mixture)], c) for i, c in enumerate(mixture)])
+
+        def said(detector: object, condition: str) -> float:
+            mine = detector.score(seen(test, condition))
+            areas = [auroc(mine, detector.score(seen(x, condition))) for x in siblings.values()]
+            return round(min(areas), 4)
+
+        recipe, found = StackedRecipe(extractor.blocks), {}
+        clean = recipe.fit(seen(own, "none"), seen(wrong, "none"), 0)
+        immune = recipe.fit(mixed(own), mixed(wrong), 0)
+        for condition in mixture:
+            mine, theirs = seen(own, condition), seen(wrong, condition)
+            expert = recipe.fit(mine, theirs, 0)
+            found[condition] = {
+                "clean": said(clean, condition),
+                "immunised": said(immune, condition),
+                "expert": said(expert, condition),
+                "expert, discriminant alone": said(expert.discriminant, condition),
+            }
+            start = 0
+            for block, width in zip(("fine", "coarse", "neighbours"), extractor.blocks, strict=True):
+                some = slice(start, start + width)
+                ridge = RidgeRecipe().fit(mine[:, some], theirs[:, some], 0)
+                scores = [ridge.score(seen(x, condition)[:, some]) for x in (test, *siblings.values())]
+                found[condition][f"{block} alone"] = round(min(auroc(scores[0], s) for s in scores[1:]), 4)
+                start += width
+            last = [seen(x, condition)[:, -width:] for x in (test, *siblings.values())]
+            scores = [expert.gaussian.score(x) for x in last]
+            found[condition]["Gaussian alone"] = round(min(auroc(scores[0], s) for s in scores[1:]), 4)
+        return found
+
+    run.cell(f"parts/{name}", judged)
+
+
+PASSES = {
+    "imprint": (imprints, [*FEW, FACES[2], *TARGETS[4:], FACES[0], FACES[1], FACES[3]]),
+    "parts": (parts, ["lsgan-3", VAE, "wgan-gp-3"]),
+    "baselines": (baselines, ["lsgan-3", VAE, "wgan-gp-3", "dcgan-3"]),
+    "little": (little, ["dcgan-3", "wgan-gp-3", "lsgan-3", VAE]),
+}
+
+
+def main() -> None:
+    torch.set_grad_enabled(False)
+    settings = {"own": OWN, "test": TEST, "foreign": FOREIGN, "conditions": CONDITIONS}
+    for wanted in sys.argv[1:] or PASSES:
+        run = p.Run(__file__, settings | {"tested": TESTED, "unseen": UNSEEN}, f"run-{wanted}.json")
+        work, names = PASSES[wanted]
+        for name in names:
+            work(run, name)
+        run.save()
+
+
+if __name__ == "__main__":
+    main()

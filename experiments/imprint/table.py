@@ -1,0 +1,182 @@
+"""Write the tables and the plot of this experiment from run-*.json into its README, between the markers.
+
+Run: python experiments/imprint/table.py
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+HERE = Path(__file__).parent
+FIRST, SECOND = "<!-- tables -->", "<!-- end -->"
+TOGETHER = ", 4 together"
+
+
+def cells(name: str) -> dict:
+    file = HERE / f"run-{name}.json"
+    return json.loads(file.read_text())["cells"] if file.exists() else {}
+
+
+def kin(target: str, other: str) -> bool:
+    """One architecture and one data set."""
+    return (other.rsplit("-", 1)[0] == target.rsplit("-", 1)[0] and "-" in other) or {target, other} <= {
+        "celeba64_vae",
+        "celeba64_betavae",
+    }
+
+
+def balanced(found: dict, target: str, *, siblings: bool) -> list[float]:
+    """In percent, of each pair."""
+    if target.startswith("faces"):
+        others = [] if siblings else [n for n in found if n != "own"]
+    else:
+        others = [n for n in found if n != "own" and kin(target, n) == siblings]
+    return [50 * (found["own"] + 1 - found[n]) for n in others]
+
+
+def spread(values: list[float]) -> str:
+    return f"{sum(values) / len(values):.1f} ({min(values):.1f})" if values else "–"
+
+
+def row(first: str, values: Iterable[str]) -> str:
+    return "| " + " | ".join((first, *values)) + " |"
+
+
+def by_condition() -> str:
+    found = {key.split("/", 1)[1]: cell for key, cell in cells("imprint").items()}
+    conditions = [c for c in next(iter(found.values())) if isinstance(next(iter(found.values()))[c], dict)]
+    conditions = [c for c in conditions if c != "separated" and not c.endswith(TOGETHER)]
+    lines = [
+        row("", ("own attributed", "siblings", "other sources", "own, 4 together", "siblings", "others")),
+        "|---" * 7 + "|",
+    ]
+    for condition in conditions:
+        values = []
+        for name in (condition, condition + TOGETHER):
+            own = [100 * cell[name]["own"] for cell in found.values()]
+            values.append(f"{sum(own) / len(own):.1f} ({min(own):.1f})")
+            for siblings in (True, False):
+                values.append(
+                    spread([b for t, cell in found.items() for b in balanced(cell[name], t, siblings=siblings)])
+                )
+        lines.append(row(condition, values))
+    return "\n".join(lines)
+
+
+def by_target() -> str:
+    lines = [
+        row("", ("8 bits: siblings", "others", "JPEG 80: siblings", "others", "noise 0.1: siblings", "others", "s")),
+        "|---" * 8 + "|",
+    ]
+    for key, cell in cells("imprint").items():
+        target = key.split("/", 1)[1]
+        values = [
+            spread(balanced(cell[c], target, siblings=s))
+            for c in ("none", "jpeg:80", "noise:0.1")
+            for s in (True, False)
+        ]
+        lines.append(row(target, (*values, f"{cell['seconds']:.0f}")))
+    return "\n".join(lines)
+
+
+def against() -> str:
+    found = {key.split("/", 1)[1]: cell for key, cell in cells("baselines").items()}
+    if not found:
+        return "not run yet"
+    ours = {key.split("/", 1)[1]: cell["none"] for key, cell in cells("imprint").items()}
+    methods = ["imprint", *next(iter(found.values()))]
+    lines = [row("", found), "|---" * (len(found) + 1) + "|"]
+    for method in methods:
+        values = []
+        for target, cell in found.items():
+            judged = ours[target] if method == "imprint" else cell[method]
+            values.append(
+                f"{spread(balanced(judged, target, siblings=True))}; {spread(balanced(judged, target, siblings=False))}"
+            )
+        lines.append(row(method, values))
+    return "\n".join(lines)
+
+
+def little() -> str:
+    found = cells("little")
+    if not found:
+        return "not run yet"
+    targets = list(dict.fromkeys(key.split("/")[2] for key in found))
+    lines = [row("own samples", targets), "|---" * (len(targets) + 1) + "|"]
+    for count in dict.fromkeys(key.split("/")[1] for key in found):
+        values = []
+        for target in targets:
+            cell = {n: x for n, x in found[f"little/{count}/{target}"].items() if n != "seconds"}
+            pairs = balanced(cell, target, siblings=True) + balanced(cell, target, siblings=False)
+            values.append(f"{spread(pairs)}; {100 * (1 - cell['own']):.1f}")
+        lines.append(row(count, values))
+    return "\n".join(lines)
+
+
+def parts() -> str:
+    found = {key.split("/", 1)[1]: cell for key, cell in cells("parts").items()}
+    if not found:
+        return "not run yet"
+    blocks = []
+    for condition in next(iter(found.values())):
+        lines = [row(condition, found), "|---" * (len(found) + 1) + "|"]
+        for part in next(iter(found.values()))[condition]:
+            lines.append(row(part, (f"{100 * cell[condition][part]:.1f}" for cell in found.values())))
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def plot() -> None:
+    """Attributed shares of own samples, siblings and others after everything that may happen."""
+    found = {key.split("/", 1)[1]: cell for key, cell in cells("imprint").items()}
+    first = next(iter(found.values()))
+    conditions = [c for c in first if isinstance(first[c], dict) and "own" in first[c] and not c.endswith(TOGETHER)]
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
+    for axis, suffix, title in zip(axes, ("", TOGETHER), ("one image", "four of one source"), strict=True):
+        for place, condition in enumerate(conditions):
+            groups: dict[str, list[float]] = {"own": [], "siblings": [], "other sources": []}
+            for target, cell in found.items():
+                for name, share in cell[condition + suffix].items():
+                    group = (
+                        "own"
+                        if name == "own"
+                        else "siblings"
+                        if kin(target, name) and not target.startswith("faces")
+                        else "other sources"
+                    )
+                    groups[group].append(100 * share)
+            for shift, (group, colour) in enumerate(zip(groups, ("tab:green", "tab:red", "tab:blue"), strict=True)):
+                values = groups[group]
+                x = [place + 0.25 * (shift - 1) + 0.03 * ((i % 5) - 2) for i in range(len(values))]
+                axis.plot(x, values, ".", color=colour, alpha=0.6, label=group if place == 0 else None)
+        axis.set_xticks(range(len(conditions)), conditions, rotation=45, ha="right")
+        axis.set_title(title)
+        axis.grid(axis="y", alpha=0.3)
+    axes[0].set_ylabel("attributed, %; one dot a pair")
+    axes[0].legend(loc="center left")
+    figure.savefig(HERE / "plot.png", dpi=110)
+
+
+def main() -> None:
+    tables = {
+        "Balanced accuracy, %: mean of all pairs, the worst in brackets": by_condition(),
+        "By target": by_target(),
+        "Against other methods, files as the generators wrote them: siblings; others": against(),
+        "Little data, files as the generators wrote them: mean and worst pair; fresh own samples rejected, %": little(),
+        "What the parts are worth: AUROC, %, of the harder of two siblings": parts(),
+    }
+    body = "\n\n".join(f"**{title}**\n\n{table}" for title, table in tables.items())
+    readme = HERE / "README.md"
+    text = re.sub(f"{FIRST}.*{SECOND}", lambda _: f"{FIRST}\n{body}\n{SECOND}", readme.read_text(), flags=re.S)
+    readme.write_text(text)
+    plot()
+
+
+if __name__ == "__main__":
+    main()

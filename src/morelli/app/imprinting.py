@@ -1,0 +1,86 @@
+"""Fit imprints: an expert for each condition, against the own samples in the wrong orientations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from morelli.app.sources import Stage
+from morelli.attribution.attributor import Attributor, least_scores
+from morelli.attribution.experts import Expert, Experts
+from morelli.detectors.stacked import StackedRecipe
+from morelli.features.imprint import Imprint, orientations
+from morelli.numerics.corruption import Corruptions
+from morelli.numerics.perturbations import parse
+from morelli.storage.images import from_eight_bits, to_eight_bits
+
+CONDITIONS = (
+    *("none", "jpeg:86..98", "jpeg:70..86", "webp:70..95", "noise:0.01..0.05", "noise:0.05..0.12", "blur:3"),
+    *("crop:52..62", "resize:0.6..0.9"),
+)
+MOST = 2000  # own samples, and other ones, that a detector is fitted on
+LEFT_OUT = "left out in turn"  # how few own samples calibrate, on the card
+LOOKED_AT = 300  # own samples from which the look of every condition is learned
+
+
+def fit_imprint(
+    extractor: Imprint,
+    own: Tensor,
+    held_out: Tensor,
+    other: Tensor | None,
+    *,
+    rate: float,
+    conditions: Sequence[str],
+    any_orientation: bool,
+    seed: int,
+    device: str,
+    stage: Stage,
+) -> Attributor:
+    """An attributor whose card says how well own samples are told from misplaced and other ones in each condition.
+
+    That is by AUROC, of the discriminants alone, for samples left out.
+
+    Args:
+        own: samples to fit on, [n, *spec.shape]; the first 2000 count. held_out: to calibrate with; none of them, and
+            the scores of own samples that were left out in turn calibrate.
+        other: samples of anything else, besides the own ones in another orientation; 2000 at random count.
+        conditions: the first is the one that samples are made in.
+    """
+    spec, rng = extractor.spec, torch.Generator().manual_seed(seed)
+    own = own[:MOST]
+    foreign = misplaced(own, rng)
+    if other is not None:
+        chosen = torch.randperm(len(other), generator=rng)[:MOST] if len(other) > MOST else torch.arange(len(other))
+        foreign = torch.cat([foreign, other[chosen]])
+    pixels = [to_eight_bits(x, spec) for x in (own, foreign, held_out)]
+    of: dict[str, Expert] = {}
+    apart: dict[str, float] = {}
+    progress = stage("fitting imprints", len(conditions) * sum(map(len, pixels)))
+    recipe = StackedRecipe(extractor.blocks)
+    for condition in conditions:
+        mine, theirs, fresh = (
+            extractor.extract(from_eight_bits(parse(condition).apply(some, rng), spec).to(device), progress).values
+            for some in pixels
+        )
+        detector = recipe.fit(mine, theirs, seed)
+        scores = detector.left_out.cpu()
+        if len(fresh):
+            scores, _ = least_scores(extractor, detector, fresh, any_orientation)
+        of[condition], apart[condition] = Expert(detector, scores), round(detector.separated, 4)
+    experts = None
+    if len(conditions) > 1:
+        experts = Experts(Corruptions.fit(pixels[0][:LOOKED_AT], tuple(conditions), seed=seed), of)
+    card = {"separated": apart, "calibrated": "held out" if len(held_out) else LEFT_OUT}
+    first = of[conditions[0]]
+    return Attributor(
+        extractor, first.detector, first.held_out, rate, card=card, experts=experts, any_orientation=any_orientation
+    )
+
+
+def misplaced(images: Tensor, rng: torch.Generator) -> Tensor:
+    """[n, c, h, w], each in one of its other orientations: the same content on another grid."""
+    every = orientations(images, images.shape[2] == images.shape[3])
+    chosen = torch.randint(1, len(every), (len(images),), generator=rng)
+    return torch.stack([every[way][i] for i, way in enumerate(chosen.tolist())])

@@ -1,0 +1,96 @@
+"""Experts: a detector for each thing that may have happened to a sample since it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from morelli.attribution.kinds import detector_from_state
+from morelli.detectors.protocol import Detector
+from morelli.errors import MismatchError
+from morelli.features.protocol import Facts, SampleSpec
+from morelli.numerics.corruption import Corruptions
+from morelli.numerics.state import State
+
+PLAUSIBLE = 0.05  # posterior of a condition that is considered
+
+
+@dataclass(frozen=True, eq=False)
+class Expert:
+    """A detector for samples in one condition, and scores [n] of held-out own samples in it."""
+
+    detector: Detector
+    held_out: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Experts:
+    """Who judges a sample is decided by its file and its pixels, see `numerics.corruption`.
+
+    Attributes:
+        corruptions: knows the own samples' look in every condition.
+        of: condition → expert, in the order of `corruptions`.
+    Raises:
+        MismatchError: other conditions than those of `corruptions`, or not as many held-out scores in each.
+    """
+
+    corruptions: Corruptions
+    of: Mapping[str, Expert]
+
+    def __post_init__(self) -> None:
+        if tuple(self.of) != self.corruptions.conditions:
+            known = ", ".join(self.corruptions.conditions)
+            raise MismatchError(f"there are experts for {', '.join(self.of)}; expected one for each of {known}.")
+        if len(counts := {len(expert.held_out) for expert in self.of.values()}) > 1:
+            raise MismatchError(f"experts have {sorted(counts)} held-out scores; expected as many for each.")
+
+    def plausible(self, samples: Tensor, spec: SampleSpec, facts: Sequence[Facts] | None) -> list[list[str]]:
+        """Of each sample [n, *spec.shape] the conditions that it may be in, the likeliest first.
+
+        The first of all, nothing, is always one where the file is lossless: own samples that look as if something had
+        happened to them are then judged by those to which nothing did, and as often attributed as was promised.
+        """
+        pixels = spec.grey_steps(samples).round().clamp(0, 255).to(torch.uint8)
+        codings = [str(each.get("coding", "none")) for each in facts] if facts is not None else None
+        likeliest, posterior = self.corruptions.condition_of(pixels, codings)
+        for place, coding in enumerate(codings or ("none",) * len(samples)):
+            if coding == "none":
+                posterior[place, 0] = 1.0
+        return [
+            [first, *(c for c, p in zip(self.of, chances, strict=True) if p >= PLAUSIBLE and c != first)]
+            for first, chances in zip(likeliest, posterior.tolist(), strict=True)
+        ]
+
+    def doubts(self, facts: Sequence[Facts]) -> list[str]:
+        """Of each sample, why no expert can judge it: its file was coded as none of them has learned; else empty."""
+        codings = [str(each.get("coding", "none")) for each in facts]
+        return [
+            ""
+            if self.corruptions.learned(coding)
+            else f"the file is coded as {coding}, and this attributor knows {', '.join(self.of)}. Train it with "
+            f"`--perturb {coding}` too, or give the file as it was made."
+            for coding in codings
+        ]
+
+    def state(self, usual: Expert) -> State:
+        """`usual` is stored elsewhere, and so not here again."""
+        parts = {"corruptions": self.corruptions.state()}
+        tensors = {}
+        for i, expert in enumerate(self.of.values()):
+            if expert.detector is not usual.detector or expert.held_out is not usual.held_out:
+                parts[f"detector_{i}"] = expert.detector.state()
+                tensors[f"held_out_{i}"] = expert.held_out
+        return State({"conditions": list(self.of)}, tensors, parts)
+
+    @staticmethod
+    def from_state(state: State, usual: Expert) -> Experts:
+        """`usual` judges in the condition that has no expert stored."""
+        of = {}
+        for i, name in enumerate(state.settings["conditions"]):
+            stored = state.parts.get(f"detector_{i}")
+            own = None if stored is None else Expert(detector_from_state(stored), state.tensors[f"held_out_{i}"])
+            of[name] = own or usual
+        return Experts(Corruptions.from_state(state.parts["corruptions"]), of)

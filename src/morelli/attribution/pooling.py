@@ -1,0 +1,54 @@
+"""Several samples of one source: one answer, with an exact p-value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from morelli.attribution.attributor import Attributor
+from morelli.attribution.report import Verdict
+from morelli.errors import TooFewSamples
+
+DRAWS = 20_000  # experiments under the proposition
+AT_ONCE = 2**22  # random numbers
+
+
+def pooled_p_value(attributor: Attributor, verdicts: Sequence[Verdict], seed: int = 0) -> float:
+    """Of the proposition that the model made all of these samples, from their single verdicts.
+
+    How unlike the model they are together is the mean of −log p, each p among the held-out samples of the condition
+    that its sample is in. Under the proposition every −log p comes from the same known distribution, that of ranks,
+    and samples are compared with draws from it: all n + 1 ranks are equally likely, whatever the detector.
+
+    Samples without a score are left out. Raises TooFewSamples where none is left.
+    """
+    chances = [verdict.p_value for verdict in verdicts if verdict.p_value is not None]
+    if not chances:
+        raise TooFewSamples("not one of the samples has a score, so nothing can be said of them together.")
+    return mean_p_value(torch.tensor(chances, dtype=torch.float64), len(attributor.held_out), seed)
+
+
+def mean_p_value(chances: Tensor, held_out: int, seed: int = 0) -> float:
+    """Conformal p-values [k] among `held_out` scores → that of their mean −log, by drawing calibrations anew.
+
+    The p-values share one calibration and hang together, so whole experiments are drawn: held-out scores and k others
+    from one continuous distribution, which may be the uniform one, as only ranks count. Exact but for the draws, and
+    for p-values made larger by ties.
+    """
+    drawn = _drawn(len(chances), held_out, seed)
+    larger = len(drawn) - int(torch.searchsorted(drawn, -chances.log().sum() - 1e-9))
+    return (1 + larger) / (len(drawn) + 1)
+
+
+@lru_cache(maxsize=8)
+def _drawn(count: int, held_out: int, seed: int) -> Tensor:
+    """Sums of −log p of `count` samples under the proposition, [DRAWS], ascending."""
+    rng, found = torch.Generator().manual_seed(seed), []
+    for some in torch.arange(DRAWS).split(max(1, AT_ONCE // (count + held_out))):
+        known = torch.rand(len(some), held_out, generator=rng).sort(1).values
+        above = held_out - torch.searchsorted(known, torch.rand(len(some), count, generator=rng))
+        found.append(-((1 + above).double() / (held_out + 1)).log().sum(1))
+    return torch.cat(found).sort().values

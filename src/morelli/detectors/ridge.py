@@ -1,0 +1,103 @@
+"""Ridge: a linear discriminant by penalised least squares, with the score that every sample would have got unseen."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from morelli.detectors.protocol import Progress
+from morelli.errors import MorelliError, OutOfRange, TooFewSamples
+from morelli.numerics.state import State
+
+LEAST = 0.1  # of the median deviation of what varies: what hardly does is not blown up
+
+
+@dataclass(frozen=True, eq=False)
+class Ridge:
+    """Score = ⟨direction, features⟩ + offset; near −1 for own samples and 1 for others."""
+
+    direction: Tensor  # [d]
+    offset: Tensor  # []
+
+    def score(self, features: Tensor) -> Tensor:
+        """[n, *shape] → [n]."""
+        return features.flatten(1) @ self.direction.to(features) + self.offset.to(features)
+
+    def state(self) -> State:
+        return State({"type": "ridge"}, {"direction": self.direction, "offset": self.offset})
+
+    @staticmethod
+    def from_state(state: State) -> Ridge:
+        return Ridge(state.tensors["direction"], state.tensors["offset"])
+
+
+@dataclass(frozen=True)
+class RidgeRecipe:
+    """Least squares towards −1 for own and 1 for other samples, both classes weighing the same.
+
+    Attributes:
+        penalties: in units of the mean eigenvalue of the Gram matrix; the one with the least error on samples that
+            were left out is taken.
+    """
+
+    penalties: tuple[float, ...] = (0.03, 0.3)
+
+    def steps(self, own: int, other: int) -> int:
+        return 1
+
+    def settings(self) -> dict[str, Any]:
+        return {"type": "ridge"} | asdict(self)
+
+    def fit(self, own: Tensor, other: Tensor | None, seed: int, progress: Progress | None = None) -> Ridge:
+        """Raises what `fit_left_out` raises; `seed` has no effect."""
+        found, _ = self.fit_left_out(own, other)
+        if progress:
+            progress(1)
+        return found
+
+    def fit_left_out(self, own: Tensor, other: Tensor | None) -> tuple[Ridge, Tensor]:
+        """The detector, and for each sample [own + other] the score of one that was fitted without it.
+
+        In closed form, as ridge regression allows it. What all samples share stays as it is: centre and scale of
+        features, the weights of the classes, and the penalty in absolute numbers.
+
+        Raises:
+            TooFewSamples: fewer than two samples of either class. OutOfRange: features are not finite.
+            MorelliError: all own samples have the same features.
+        """
+        if other is None or min(len(own), len(other)) < 2:
+            raise TooFewSamples(
+                "a ridge discriminant needs at least two own and two other samples. "
+                "Without other samples use detector 'mahalanobis'."
+            )
+        own, other = own.flatten(1).float(), other.flatten(1).float()
+        if not (own.isfinite().all() and other.isfinite().all()):
+            raise OutOfRange("features are not finite; check the range of the samples.")
+        deviation = own.std(0)
+        varying = deviation[deviation > 1e-6 * own.abs().amax(0)]  # beyond rounding
+        if not len(varying):
+            raise MorelliError("features of all own samples are the same, so no discriminant can be fitted to them.")
+        scale = deviation.clamp_min(LEAST * varying.median())
+        data = torch.cat([own, other]) / scale
+        labels = torch.cat([-torch.ones(len(own)), torch.ones(len(other))]).to(data)
+        weights = torch.cat([x.new_full((len(x),), len(data) / (2 * len(x))) for x in (own, other)])
+        centre = (weights[:, None] * data).mean(0)
+        rows = weights.sqrt()[:, None] * data.sub_(centre)
+        gram = (rows @ rows.T).double()
+        targets, one = weights.double().sqrt() * labels.double(), gram.diagonal().mean()
+        best = None
+        for penalty in self.penalties:
+            penalised = gram + penalty * one * torch.eye(len(gram)).to(gram)
+            inverse = torch.cholesky_inverse(torch.linalg.cholesky(penalised))
+            dual = inverse @ targets
+            misses = dual / inverse.diagonal()  # weighted label less weighted score, had it been left out
+            error = float(misses.square().mean())
+            if best is None or error < best[0]:
+                best = error, dual, labels.double() - misses / weights.double().sqrt()
+        assert best is not None
+        direction = best[1].float() @ rows
+        ridge = Ridge(direction / scale, -(direction @ centre))
+        return ridge, best[2].float()

@@ -1,0 +1,138 @@
+"""Stacked: a discriminant for each block of the features, and a Gaussian of the last one. Either may object."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from morelli.detectors.mahalanobis import Mahalanobis, MahalanobisRecipe
+from morelli.detectors.protocol import Progress
+from morelli.detectors.ridge import Ridge, RidgeRecipe
+from morelli.errors import MismatchError, TooFewSamples
+from morelli.numerics.metrics import auroc
+from morelli.numerics.state import State
+
+LEAST = 10  # samples of either class
+AXES = 32  # of the Gaussian
+BULK, SLOPE = (0.5, 0.98), 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Stacked:
+    """Score = length of (discriminant, distance), both in units of own samples and none below its usual value.
+
+    Where other sources were at hand the discriminant knows in which direction to look; the Gaussian of own samples
+    rejects what is unlike them in any direction.
+
+    Attributes:
+        discriminant: of all blocks. gaussian: of the last `width` features.
+        scales: [2, 2], own samples' median and the distance from there to their upper 2 %, of either score.
+        left_out: [n], what each own sample would have scored if nothing had been fitted to it; not stored.
+        separated: AUROC of own against other samples by such discriminants.
+    Raises:
+        MismatchError: the Gaussian is not of `width` features.
+    """
+
+    discriminant: Ridge
+    gaussian: Mahalanobis
+    scales: Tensor
+    width: int
+    separated: float = 0.5
+    left_out: Tensor = field(default_factory=lambda: torch.zeros(0))
+
+    def __post_init__(self) -> None:
+        if self.gaussian.axes.shape[1] != self.width:
+            raise MismatchError(f"the Gaussian is of {self.gaussian.axes.shape[1]} features, not of {self.width}.")
+
+    def score(self, features: Tensor) -> Tensor:
+        """[n, *shape] → [n]."""
+        values = features.flatten(1)
+        return _length(self.discriminant.score(values), self.gaussian.score(values[:, -self.width :]), self.scales)
+
+    def state(self) -> State:
+        settings = {"type": "stacked", "width": self.width, "separated": self.separated}
+        parts = {"discriminant": self.discriminant.state(), "gaussian": self.gaussian.state()}
+        return State(settings, {"scales": self.scales}, parts)
+
+    @staticmethod
+    def from_state(state: State) -> Stacked:
+        discriminant = Ridge.from_state(state.parts["discriminant"])
+        gaussian = Mahalanobis.from_state(state.parts["gaussian"])
+        settings = state.settings
+        return Stacked(discriminant, gaussian, state.tensors["scales"], settings["width"], settings["separated"])
+
+
+def _length(discriminant: Tensor, distance: Tensor, scales: Tensor) -> Tensor:
+    both = torch.stack([discriminant, distance], 1)
+    usual, reach = scales.to(both).unbind(1)
+    units = (both - usual) / reach
+    return units.clamp_min(0).norm(dim=1) + SLOPE * units.clamp(-1 / SLOPE, 0).sum(1)  # so that scores seldom tie
+
+
+@dataclass(frozen=True)
+class StackedRecipe:
+    """A ridge discriminant for each block, another over their scores of samples left out, and a Gaussian.
+
+    Attributes:
+        blocks: how many numbers of the flattened features each block has; none, and all are one block.
+    Source: Wolpert, Neural Networks 1992 (stacking).
+    """
+
+    blocks: tuple[int, ...] = ()
+
+    def steps(self, own: int, other: int) -> int:
+        return max(1, len(self.blocks)) + 1
+
+    def settings(self) -> dict[str, Any]:
+        return {"type": "stacked"} | asdict(self)
+
+    def fit(self, own: Tensor, other: Tensor | None, seed: int, progress: Progress | None = None) -> Stacked:
+        """Raises TooFewSamples without ten samples of either class, MismatchError for features of another size."""
+        if other is None or min(len(own), len(other)) < LEAST:
+            raise TooFewSamples(f"stacked discriminants need {LEAST} own and {LEAST} other samples or more.")
+        progress = progress or (lambda done: None)
+        own, other = own.flatten(1), other.flatten(1)
+        sizes = list(self.blocks or own.shape[1:])
+        if own.shape[1] != sum(sizes):
+            raise MismatchError(f"features have {own.shape[1]} numbers; expected blocks of {sizes}.")
+        parts: list[Ridge] = []
+        said = []
+        for mine, theirs in zip(own.split(sizes, 1), other.split(sizes, 1), strict=True):
+            ridge, left_out = RidgeRecipe().fit_left_out(mine, theirs)
+            parts.append(ridge)
+            said.append(left_out)
+            progress(1)
+        scores = torch.stack(said, 1)
+        top, _ = RidgeRecipe().fit_left_out(scores[: len(own)], scores[len(own) :])
+        mine, theirs = top.score(scores).split([len(own), len(other)])
+        last = own[:, -sizes[-1] :]
+        distances = _left_out(last, seed)
+        progress(1)
+        scales = torch.stack([_bulk(mine), _bulk(distances)])
+        gaussian = MahalanobisRecipe(AXES).fit(last, None, seed)
+        left_out = _length(mine, distances, scales)
+        return Stacked(_joined(top, parts), gaussian, scales, sizes[-1], auroc(mine, theirs), left_out)
+
+
+def _left_out(values: Tensor, seed: int) -> Tensor:
+    """[n], each sample's distance from a Gaussian of the other half."""
+    order = torch.randperm(len(values), generator=torch.Generator().manual_seed(seed)).to(values.device)
+    found = values.new_zeros(len(values))
+    halves = order.tensor_split(2)
+    for one, other in (halves, halves[::-1]):
+        found[one] = MahalanobisRecipe(AXES).fit(values[other], None, seed).score(values[one])
+    return found
+
+
+def _bulk(scores: Tensor) -> Tensor:
+    low, high = torch.quantile(scores, scores.new_tensor(BULK))
+    return torch.stack([low, (high - low).clamp_min(1e-6)])
+
+
+def _joined(top: Ridge, parts: list[Ridge]) -> Ridge:
+    weights = top.direction
+    direction = torch.cat([weight * part.direction for weight, part in zip(weights, parts, strict=True)])
+    return Ridge(direction, top.offset + weights @ torch.stack([part.offset for part in parts]))
