@@ -112,7 +112,10 @@ def little() -> str:
     for count in dict.fromkeys(key.split("/")[1] for key in found):
         values = []
         for target in targets:
-            cell = {n: x for n, x in found[f"little/{count}/{target}"].items() if n != "seconds"}
+            cell = {n: x for n, x in found.get(f"little/{count}/{target}", {}).items() if n != "seconds"}
+            if not cell:
+                values.append("–")
+                continue
             pairs = balanced(cell, target, siblings=True) + balanced(cell, target, siblings=False)
             values.append(f"{spread(pairs)}; {100 * (1 - cell['own']):.1f}")
         lines.append(row(count, values))

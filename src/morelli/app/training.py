@@ -156,8 +156,8 @@ def train(
         trained_on = min(len(parts[0]), MOST)
         if (separated := attributor.card["separated"][conditions[0]]) < SEPARATED:
             doubts.append(
-                f"own samples are hardly told from the same ones mirrored and turned (AUROC {separated:.2f}): the model "
-                "leaves little of an imprint. Use method 'flipad' with other samples."
+                f"own samples are hardly told from the same ones mirrored and turned (AUROC {separated:.2f}): the "
+                "model leaves little of an imprint. Use method 'flipad' with other samples."
             )
     else:
         trained_on = len(parts[0])

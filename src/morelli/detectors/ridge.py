@@ -61,8 +61,9 @@ class RidgeRecipe:
     def fit_left_out(self, own: Tensor, other: Tensor | None) -> tuple[Ridge, Tensor]:
         """The detector, and for each sample [own + other] the score of one that was fitted without it.
 
-        In closed form, as ridge regression allows it. What all samples share stays as it is: centre and scale of
-        features, the weights of the classes, and the penalty in absolute numbers.
+        In closed form, as ridge regression with a free offset allows it. What all samples share stays as it is: the
+        scale of features, the weights of the classes, and the penalty in absolute numbers. The centre does not, as all
+        samples but one would give that one away.
 
         Raises:
             TooFewSamples: fewer than two samples of either class. OutOfRange: features are not finite.
@@ -93,7 +94,8 @@ class RidgeRecipe:
             penalised = gram + penalty * one * torch.eye(len(gram)).to(gram)
             inverse = torch.cholesky_inverse(torch.linalg.cholesky(penalised))
             dual = inverse @ targets
-            misses = dual / inverse.diagonal()  # weighted label less weighted score, had it been left out
+            seen = inverse.diagonal() - weights.double() / (penalty * one * len(data))  # with the centre found anew
+            misses = dual / seen  # weighted label less weighted score, had it been left out
             error = float(misses.square().mean())
             if best is None or error < best[0]:
                 best = error, dual, labels.double() - misses / weights.double().sqrt()

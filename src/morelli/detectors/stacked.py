@@ -16,7 +16,7 @@ from morelli.numerics.metrics import auroc
 from morelli.numerics.state import State
 
 LEAST = 10  # samples of either class
-AXES = 32  # of the Gaussian
+AXES, PER_AXIS = 32, 4  # of the Gaussian at most, and samples for each: a half must vary off its axes too
 BULK, SLOPE = (0.5, 0.98), 1e-3
 
 
@@ -109,21 +109,22 @@ class StackedRecipe:
         top, _ = RidgeRecipe().fit_left_out(scores[: len(own)], scores[len(own) :])
         mine, theirs = top.score(scores).split([len(own), len(other)])
         last = own[:, -sizes[-1] :]
-        distances = _left_out(last, seed)
+        recipe = MahalanobisRecipe(min(AXES, len(last) // PER_AXIS))
+        distances = _left_out(recipe, last, seed)
         progress(1)
         scales = torch.stack([_bulk(mine), _bulk(distances)])
-        gaussian = MahalanobisRecipe(AXES).fit(last, None, seed)
+        gaussian = recipe.fit(last, None, seed)
         left_out = _length(mine, distances, scales)
         return Stacked(_joined(top, parts), gaussian, scales, sizes[-1], auroc(mine, theirs), left_out)
 
 
-def _left_out(values: Tensor, seed: int) -> Tensor:
+def _left_out(recipe: MahalanobisRecipe, values: Tensor, seed: int) -> Tensor:
     """[n], each sample's distance from a Gaussian of the other half."""
     order = torch.randperm(len(values), generator=torch.Generator().manual_seed(seed)).to(values.device)
     found = values.new_zeros(len(values))
     halves = order.tensor_split(2)
     for one, other in (halves, halves[::-1]):
-        found[one] = MahalanobisRecipe(AXES).fit(values[other], None, seed).score(values[one])
+        found[one] = recipe.fit(values[other], None, seed).score(values[one])
     return found
 
 

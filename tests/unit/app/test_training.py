@@ -183,6 +183,12 @@ def test_turned_goes_without_saying_and_other_detectors_take_imprints(small: Hea
     assert sum(v.outcome.value == "attributed" for v in lda.judge(imprinting_samples(20, 2, side=16))) > 14
 
 
+def test_a_model_without_an_imprint_is_reported(small: Head) -> None:
+    noise = torch.rand(200, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    warnings = train(small, noise, rate=0.05, held_out=0).card["warnings"]
+    assert any("hardly told from the same ones mirrored" in warning for warning in warnings)
+
+
 # judged together
 
 

@@ -64,6 +64,20 @@ def test_left_out_scores_are_as_fresh_ones_or_above() -> None:
     assert torch.stack(naive).mean() > 0.08
 
 
+@pytest.mark.parametrize("n", [12, 25, 40, 60])
+def test_few_samples_of_many_dimensions_keep_their_rate_and_their_gaussian(n: int) -> None:
+    """A Gaussian with as many axes as samples would know no distance off them: all fresh samples were rejected."""
+    rng, rate = torch.Generator().manual_seed(0), 1 / 12
+    rejected, strange = [], []
+    for seed in range(4):
+        own, other, fresh = (torch.randn(m, 300, generator=rng) for m in (n, n, 300))
+        one = StackedRecipe((200, 100)).fit(own, other + 0.3, seed)
+        rejected.append((p_values(one.left_out, one.score(fresh)) <= rate).double().mean())
+        strange.append((p_values(one.left_out, one.score(fresh * 3)) <= rate).double().mean())
+    assert torch.stack(rejected).mean() < 2.2 * rate  # measured: 0.14, 0.08, 0.06, 0.04
+    assert torch.stack(strange).mean() > 0.9
+
+
 def test_state_goes_through_json_without_the_left_out_scores(stacked: Stacked) -> None:
     state, samples = stacked.state(), drawn(30, 7, {3: 2.0})
     again = detector_from_state(State.rebuild(json.loads(json.dumps(state.describe())), state.flatten()))
