@@ -15,7 +15,7 @@ from morelli.features.protocol import Facts, SampleSpec
 from morelli.numerics.corruption import Corruptions
 from morelli.numerics.state import State
 
-PLAUSIBLE = 0.05  # posterior of a condition that is considered
+PLAUSIBLE = 0.01  # posterior of a condition that is considered
 
 
 @dataclass(frozen=True, eq=False)

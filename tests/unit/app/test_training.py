@@ -184,7 +184,7 @@ def test_turned_goes_without_saying_and_other_detectors_take_imprints(small: Hea
 
 
 def test_a_model_without_an_imprint_is_reported(small: Head) -> None:
-    noise = torch.rand(200, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    noise = torch.rand(150, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     warnings = train(small, noise, rate=0.05, held_out=0).card["warnings"]
     assert any("hardly told from the same ones mirrored" in warning for warning in warnings)
 
