@@ -208,7 +208,7 @@ def parts(run: p.Run, name: str) -> None:
 PASSES = {
     "imprint": (imprints, [*FEW, FACES[2], *TARGETS[4:], FACES[0], FACES[1], FACES[3]]),
     "baselines": (baselines, ["lsgan-3", VAE, "wgan-gp-3"]),
-    "little": (little, ["dcgan-3", "lsgan-3", VAE, "wgan-gp-3"]),
+    "little": (little, ["dcgan-3", VAE, "wgan-gp-3", "lsgan-3"]),
     "parts": (parts, ["lsgan-3", VAE]),
 }
 

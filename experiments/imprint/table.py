@@ -109,7 +109,7 @@ def little() -> str:
         return "not run yet"
     targets = list(dict.fromkeys(key.split("/")[2] for key in found))
     lines = [row("own samples", targets), "|---" * (len(targets) + 1) + "|"]
-    for count in dict.fromkeys(key.split("/")[1] for key in found):
+    for count in sorted({key.split("/")[1] for key in found}, key=int):
         values = []
         for target in targets:
             cell = {n: x for n, x in found.get(f"little/{count}/{target}", {}).items() if n != "seconds"}
@@ -162,7 +162,7 @@ def plot() -> None:
         axis.set_title(title)
         axis.grid(axis="y", alpha=0.3)
     axes[0].set_ylabel("attributed, %; one dot a pair")
-    axes[0].legend(loc="center left")
+    axes[1].legend(handles=axes[0].lines[:3], loc="center left")
     figure.savefig(HERE / "plot.png", dpi=110)
 
 

@@ -65,7 +65,7 @@ def bundle(found: Mapping[str, Any]) -> str:
                 "own",
                 f"{own.get('samples')} samples, {own.get('trained_on')} trained on, {own.get('held_out')} held out",
             ),
-            ("other", f"{other.get('samples', 'none')} samples"),
+            ("other", f"{other.get('samples', 'no')} samples"),
             ("false rejection", f"{content['settings']['rate']:.2%}, threshold {found['threshold']:.6g}"),
             ("made", str(card.get("made"))),
             *(("warning", warning) for warning in card.get("warnings", [])),
