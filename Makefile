@@ -25,7 +25,7 @@ bench: $(READY)
 experiments: $(READY)
 	$(RUN) experiments/small_gans/run.py seeds celeba64
 	for name in gans seeds perturbations little-data lambda activations runtime; do $(RUN) experiments/$$name/run.py || exit 1; done
-	$(RUN) experiments/tables.py
+	$(RUN) experiments/publish.py
 
 # The bank, the network trained on it and what it is worth, each resumable (hours on a CPU, cached in runs/).
 zero-shot: $(READY)

@@ -9,7 +9,7 @@ import models as m
 import torch
 from matplotlib import pyplot as plt
 from PIL import Image
-from tables import END, START, table
+from publish import END, START, table
 from torch import Tensor
 
 HERE = Path(__file__).parent

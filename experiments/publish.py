@@ -1,6 +1,6 @@
 """From every `run.json` to the tables and plots of the READMEs, and to docs/paper.md: ours beside the paper's.
 
-Run: python experiments/tables.py
+Run: python experiments/publish.py
 """
 
 import json
