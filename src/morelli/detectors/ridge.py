@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from scipy.linalg.blas import ssyrk
 from torch import Tensor
 
 from morelli.detectors.protocol import Progress
@@ -87,14 +89,12 @@ class RidgeRecipe:
         weights = torch.cat([x.new_full((len(x),), len(data) / (2 * len(x))) for x in (own, other)])
         centre = (weights[:, None] * data).mean(0)
         rows = weights.sqrt()[:, None] * data.sub_(centre)
-        gram = (rows @ rows.T).double()
-        targets, one = weights.double().sqrt() * labels.double(), gram.diagonal().mean()
+        solve = _by_features(rows) if rows.shape[1] < len(rows) else _by_samples(rows)
+        targets, one = weights.double().sqrt() * labels.double(), float(rows.norm(dim=1).double().square().mean())
         best = None
         for penalty in self.penalties:
-            penalised = gram + penalty * one * torch.eye(len(gram)).to(gram)
-            inverse = torch.cholesky_inverse(torch.linalg.cholesky(penalised))
-            dual = inverse @ targets
-            seen = inverse.diagonal() - weights.double() / (penalty * one * len(data))  # with the centre found anew
+            dual, inverse = solve(targets, penalty * one)
+            seen = inverse - weights.double() / (penalty * one * len(data))  # with the centre found anew
             misses = dual / seen  # weighted label less weighted score, had it been left out
             error = float(misses.square().mean())
             if best is None or error < best[0]:
@@ -103,3 +103,39 @@ class RidgeRecipe:
         direction = best[1].float() @ rows
         ridge = Ridge(direction / scale, -(direction @ centre))
         return ridge, best[2].float()
+
+
+Solve = Callable[[Tensor, float], tuple[Tensor, Tensor]]
+
+
+def _by_samples(rows: Tensor) -> Solve:
+    """(targets, λ) → (rows rowsᵀ + λ)⁻¹ targets, and the diagonal of that inverse."""
+    gram = _gram(rows).double()
+
+    def solve(targets: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram + penalty * torch.eye(len(gram)).to(gram)))
+        return inverse @ targets, inverse.diagonal()
+
+    return solve
+
+
+def _by_features(rows: Tensor) -> Solve:
+    """The same where there are fewer features than samples."""
+    rows = rows.double()
+    products = rows.T @ rows
+
+    def solve(targets: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
+        factor = torch.linalg.cholesky(products + penalty * torch.eye(len(products)).to(products))
+        leverage = torch.linalg.solve_triangular(factor, rows.T, upper=False)
+        fitted = leverage.T @ (leverage @ targets)
+        return (targets - fitted) / penalty, (1 - leverage.square().sum(0)) / penalty
+
+    return solve
+
+
+def _gram(rows: Tensor) -> Tensor:
+    """rows rowsᵀ; on a CPU half the work, for it is symmetric."""
+    if rows.device.type != "cpu":
+        return rows @ rows.T
+    half = torch.from_numpy(ssyrk(1.0, rows.numpy().T, trans=1, lower=1))
+    return half + half.T - half.diag().diag()

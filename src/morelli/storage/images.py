@@ -149,7 +149,7 @@ def from_eight_bits(pixels: Tensor, spec: SampleSpec) -> Tensor:
     _check(pixels, spec)
     if pixels.dtype != torch.uint8:
         raise MismatchError(f"pixels are {pixels.dtype}; expected uint8. Samples need to_eight_bits.")
-    return _scaled(pixels, 255, spec)
+    return _scaled(torch.arange(256, device=pixels.device), 255, spec)[pixels.int()]
 
 
 def write_image(sample: Tensor, path: Path, spec: SampleSpec) -> None:
