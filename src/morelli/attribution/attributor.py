@@ -73,14 +73,14 @@ class Attributor:
 
     def judge_features(self, features: Features, conditions: Sequence[Sequence[str]] | None = None) -> list[Verdict]:
         """Verdicts from features of this attributor's own extractor; `conditions` that each sample may be in."""
-        scores, chances, turns = self._scores(features.values, conditions)
+        scores, chances, turns, judges = self._scores(features.values, conditions)
         names = self.extractor.orientations if self.any_orientation and isinstance(self.extractor, Turnable) else None
         saturated = saturated_share(features)
         verdicts = []
         for i, (score, p) in enumerate(zip(scores.tolist(), chances.tolist(), strict=True)):
             notes: dict[str, Any] = {name: round(float(values[i]), 6) for name, values in features.notes.items()}
             if conditions is not None:
-                notes["condition"] = conditions[i][0]
+                notes["condition"] = judges[i]
             if names is not None:
                 notes["orientation"] = names[turns[i]]
             reason = features.reasons[i]
@@ -93,10 +93,17 @@ class Attributor:
             verdicts.append(Verdict(Outcome.INCONCLUSIVE if reason else outcome, score, p, reason, notes))
         return verdicts
 
-    def _scores(self, values: Tensor, conditions: Sequence[Sequence[str]] | None) -> tuple[Tensor, Tensor, list[int]]:
-        """Of each sample the score, p-value and orientation in that of its conditions where the p-value is largest."""
+    def _scores(
+        self, values: Tensor, conditions: Sequence[Sequence[str]] | None
+    ) -> tuple[Tensor, Tensor, list[int], list[str]]:
+        """Of each sample the score, p-value, orientation and name of that condition of its own where p is largest.
+
+        The likeliest condition is named where p is the same in several.
+        """
         scores, chances = torch.full((2, len(values)), math.nan, dtype=torch.float64)
         turns = torch.zeros(len(values), dtype=torch.long)
+        likeliest = [""] * len(values) if conditions is None else [each[0] for each in conditions]
+        judged_by = list(likeliest)
         judges = {"": Expert(self.detector, self.held_out)}
         if conditions is not None and self.experts is not None:
             judges = dict(self.experts.of)
@@ -106,11 +113,14 @@ class Attributor:
                 some = values[asked.to(values.device)]
                 found, ways = least_scores(self.extractor, expert.detector, some, self.any_orientation)
                 p = p_values(expert.held_out, found)
-                better = ~(p <= chances[asked])
+                first = torch.tensor([likeliest[i] == name for i in asked.tolist()])
+                better = ~(p <= chances[asked]) | (first & (p == chances[asked]))
                 scores[asked[better]], chances[asked[better]], turns[asked[better]] = (
                     x[better] for x in (found.double(), p, ways)
                 )
-        return scores, chances, turns.tolist()
+                for i in asked[better].tolist():
+                    judged_by[i] = name
+        return scores, chances, turns.tolist(), judged_by
 
     def state(self) -> State:
         settings = {"rate": self.rate, "saturated_limit": self.saturated_limit, "card": dict(self.card)}
