@@ -125,5 +125,5 @@ def _gap(before: str, after: str) -> int | None:
 def _unclear(layers: Sequence[Layer], why: str) -> MismatchError:
     return MismatchError(
         f"names and shapes do not say what the last blocks are ({why}). Say their layers in order, for example "
-        f"--layers 'relu convt:2,1 relu convt:2,1 tanh'. The file's are\n{listing(layers)}"
+        f"--layers 'relu convt:2,1 relu convt:2,1 tanh'. The file's are {listing(layers)}."
     )

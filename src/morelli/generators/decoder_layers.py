@@ -19,7 +19,7 @@ from morelli.errors import MismatchError
 from morelli.generators.simulation import Tail
 from morelli.generators.synthetic import Blur
 
-SHOWN = 40  # layers in an error
+SHOWN = 16  # layers in an error
 IMAGE = (3, 1)  # channels
 PARTS = ("weight", "bias", "running_mean", "running_var")
 EPS = 1e-5  # of a batch norm, unless its word says otherwise: no file does
@@ -122,9 +122,9 @@ def _natural(key: str) -> list[tuple[int, str]]:
 
 
 def listing(layers: Sequence[Layer]) -> str:
-    """Names and shapes, for an error."""
-    lines = [f"  {layer.key} {list(layer.shape)}" for layer in layers[-SHOWN:]]
-    return "\n".join(([f"  … {len(layers) - SHOWN} before"] if len(layers) > SHOWN else []) + lines)
+    """Names and shapes, for an error: one line."""
+    some = [f"{layer.key} {list(layer.shape)}" for layer in layers[-SHOWN:]]
+    return "; ".join(([f"{len(layers) - SHOWN} others"] if len(layers) > SHOWN else []) + some)
 
 
 def build_tail(words: Sequence[Word], layers: Sequence[Layer]) -> Tail:
@@ -141,11 +141,11 @@ def build_tail(words: Sequence[Word], layers: Sequence[Layer]) -> Tail:
             taken.append(None)
         elif word.key is not None:
             if word.key not in known:
-                raise MismatchError(f"the file has no '{word.key}.weight'; its layers are\n{listing(layers)}")
+                raise MismatchError(f"the file has no '{word.key}.weight'; its layers are {listing(layers)}.")
             taken.append(known[word.key])
             free = free[: free.index(known[word.key])] if known[word.key] in free else free
         elif not free:
-            raise MismatchError(f"there are fewer layers than words with weights; the file's are\n{listing(layers)}")
+            raise MismatchError(f"there are fewer layers than words with weights; the file's are {listing(layers)}.")
         else:
             taken.append(free.pop())
     pairs = list(zip(words, reversed(taken), strict=True))
@@ -161,11 +161,15 @@ def build_tail(words: Sequence[Word], layers: Sequence[Layer]) -> Tail:
         channels, factor = gives or channels, factor * times
         modules.append(module)
     if entering is None or channels not in IMAGE:
-        raise MismatchError(f"the last layer makes {channels} channels; expected 3 or 1. The file's layers are\n"
-                            f"{listing(layers)}\nName those of the last blocks in their order, with --layers.")
+        raise MismatchError(
+            f"the last layer makes {channels} channels; expected 3 or 1. Name the last blocks' layers in their order "
+            f"(--layers). The file's are {listing(layers)}."
+        )
     if factor == 1:
-        raise MismatchError(f"'{spoken(words)}' does not enlarge. Fingerprints are of whole blocks: add the layers from "
-                            "the last enlargement on ('up', 'shuffle' or a 'convt' of stride 2).")
+        raise MismatchError(
+            f"'{spoken(words)}' does not enlarge. Fingerprints are of whole blocks: add the layers from the last "
+            "enlargement on ('up', 'shuffle' or a 'convt' of stride 2)."
+        )
     signed = words[-1].name in ("tanh", "signed")
     first = modules[0]
     statistics = (first.running_mean, first.running_var) if isinstance(first, nn.BatchNorm2d) else None

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -166,6 +166,7 @@ def _fitted(pictures: Tensor, tail: Tail) -> Tensor:
     return functional.pad(pictures, (before, missing - before) * 2, mode="reflect") if missing > 0 else pictures
 
 
+@lru_cache(maxsize=1)
 def leaves(count: int, seed: int) -> Tensor:
     """[count, 3, 64, 64] in [0, 1]: ellipses of all sizes that cover each other, some with soft borders."""
     rng = torch.Generator().manual_seed(seed)

@@ -113,7 +113,7 @@ def named(**shapes: tuple[int, ...]) -> list[Layer]:
     ("words", "layers", "message"),
     [
         ("fold", named(a=(3, 8, 3, 3)), "there is no layer 'fold'; expected words among relu"),
-        ("up conv=b", named(a=(3, 8, 3, 3)), r"has no 'b.weight'; its layers are\n  a \[3, 8, 3, 3\]"),
+        ("up conv=b", named(a=(3, 8, 3, 3)), r"has no 'b.weight'; its layers are a \[3, 8, 3, 3\]\."),
         ("up conv conv", named(a=(3, 8, 3, 3)), "fewer layers than words with weights"),
         ("up conv relu conv", named(a=(8, 9, 3, 3), b=(3, 16, 3, 3)), r"'b' is \[3, 16, 3, 3\]: .* reads 16 .* but 8"),
         ("convt conv", named(a=(8, 4, 4, 4), b=(4, 3, 4, 4)), "As 'convt' it would fit"),
