@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from prints import save_pictures, write_tiny
+from safetensors.torch import save_file
+from torch import nn
 
 import morelli
 from morelli.cli.main import main
@@ -58,6 +61,27 @@ def test_every_door_says_the_same(run, enrolled: str, place: Path) -> None:
     code, out, _ = run("lineage q --gallery g --network net --json")
     assert code == 0
     assert json.loads(out) == json.loads(json.dumps(morelli.lineage("q", gallery, network=net).to_dict()))
+
+
+def test_a_model_is_enrolled_from_weights_and_upgraded_by_pictures(run, place: Path) -> None:
+    torch.manual_seed(0)
+    layers = [nn.ConvTranspose2d(4, 4, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(4, 3, 4, 2, 1)]
+    save_file(nn.Sequential(*layers).state_dict(), place / "d.safetensors")
+    words = "enrol d --weights d.safetensors --gallery w --network net"
+    code, out, err = run(words)
+    assert (code, out) == (0, "enrolled: d, from weights alone, in w\n")
+    assert "warning: the last blocks are read as 'convt relu convt tanh'; say otherwise by --layers." in err
+    assert "predicted  True" in run("gallery w")[1]
+    assert run("enrol m1 m1 --gallery w --network net")[0] == 0
+    assert "weights only" in run("gallery w")[1]
+    out = run("identify q --gallery w --network net --together")[1]
+    assert "by weights alone, candidates without a p-value, 6 files: d (" in out
+    assert "1 models known" in out
+    code, out, err = run("enrol d m0 --gallery w --network net")
+    assert (code, out) == (0, "enrolled: d, 10 samples, in w\n")
+    assert "weights only" not in run("gallery w")[1]
+    shutil.rmtree(place / "w")
+    (place / "d.safetensors").unlink()
 
 
 def test_answers_in_plain_text(run, enrolled: str) -> None:
@@ -114,6 +138,10 @@ def test_the_gallery_is_listed_shown_exported_imported_and_emptied(run, enrolled
         ("enrol m2 q --gallery q/00.png --network net", "cannot be written"),
         ("enrol m2 q --gallery g --network m0", "m0 has no manifest.json"),
         ("enrol m2 q --gallery g --network net --device tpu", "expected auto, cpu or cuda"),
+        ("enrol m2 --gallery g --network net", "given neither of samples and weights"),
+        ("enrol m2 --weights q/00.png --gallery g --network net", "00.png is no safetensors file"),
+        ("enrol m2 --weights nowhere --gallery g --network net", "there is no file nowhere"),
+        ("enrol m2 q --layers relu --gallery g --network net", "layers and photographs are for weights"),
         ("gallery nowhere", "there is no gallery at nowhere"),
         ("gallery g --card m7", "no entry 'm7'; it has m0, m1"),
         ("gallery g --remove ../m0", "no entry"),

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from morelli._version import __version__
+from morelli.app.predicting import FromWeights, from_weights
 from morelli.app.sources import Stage, silent
 from morelli.attribution.gallery import LEAST, Entry, Gallery, check_name
 from morelli.attribution.report import RefusedFile
@@ -106,41 +107,82 @@ def fingerprint(source: Source, extractor: FingerprintExtractor, world: World, s
 
 def enrol(
     name: str,
-    samples: Source,
+    samples: Source | None,
     gallery: str | Path,
     *,
+    weights: str | Path | None = None,
+    layers: str | None = None,
+    upsample: str = "nearest",
+    photographs: str | Path | None = None,
     network: str | Path | None = None,
     overwrite: bool = False,
     device: str = "cpu",
     stage: Stage = silent,
 ) -> Entry:
-    """Add a model to a gallery from samples of it; nothing is trained, and no other entry is touched.
+    """Add a model to a gallery from samples of it, or from its weights; no other entry is touched.
+
+    An entry from weights alone is a candidate without a p-value, and gives way to one from samples of the same name.
 
     Args:
         name: letters, digits, ".", "_" and "-".
         samples: ten pictures or more, of 64 pixels a side or more. Copies of one file count once.
         gallery: a folder, made where it is missing.
+        weights: in place of samples, a safetensors file of a decoder, or a bundle of a head or a small GAN.
+        layers, upsample, photographs: for weights, see `app.predicting.from_weights`.
         network: a fingerprint network of your own, in place of the one that ships.
     Raises:
         OutOfRange: a name that is none. TooFewSamples: fewer than five pictures.
-        UnreadableBundle: there is an entry of that name, and `overwrite` is off.
-        MismatchError: the gallery was made with another fingerprint network.
+        UnreadableBundle: there is an entry of that name, and `overwrite` is off; or no such weights.
+        MismatchError: the gallery was made with another fingerprint network; both samples and weights, or neither;
+            weights that no decoder's last blocks can be built from.
     """
     check_name(name)
     gallery = Path(gallery)
+    if (samples is None) == (weights is None):
+        given = "neither" if weights is None else "both"
+        raise MismatchError(f"'{name}' was given {given} of samples and weights; give pictures where there are any.")
+    if weights is None and (layers is not None or photographs is not None):
+        raise MismatchError("layers and photographs are for weights (`--weights`); pictures need neither.")
     extractor, world = open_network(network, device)
     there = entries(gallery) if gallery.is_dir() else ()
     if any(entry.network != extractor.digest for entry in there if entry.name != name):
         raise MismatchError(f"{gallery} was made with another fingerprint network. Use that one, or another gallery.")
-    if not overwrite and any(entry.name == name for entry in there):
+    replaced = next((entry for entry in there if entry.name == name), None)
+    upgraded = replaced is not None and replaced.predicted and samples is not None
+    if replaced is not None and not (overwrite or upgraded):
         raise UnreadableBundle(f"{gallery} has an entry '{name}'. Choose another name, or replace it (`--overwrite`).")
-    found = fingerprint(samples, extractor, world, stage)
-    once = found.once()
-    if len(once) < LEAST:
-        raise TooFewSamples(f"'{name}' has {len(once)} different samples; an entry needs {LEAST}, better {ADVISED}.")
-    entry = Entry(name, found.values[once], extractor.digest, _card(found, once))
-    gallery_folder.write_entry(gallery, name, entry.state(), overwrite=overwrite)
+    if weights is not None:
+        made = from_weights(
+            weights, extractor, layers=layers, upsample=upsample, photographs=photographs, stage=stage
+        )
+        entry = Entry(name, made.values, extractor.digest, _card_of_weights(made), made.predicted)
+    else:
+        assert samples is not None
+        found = fingerprint(samples, extractor, world, stage)
+        once = found.once()
+        if len(once) < LEAST:
+            raise TooFewSamples(f"'{name}' has {len(once)} different samples; an entry needs {LEAST}, better {ADVISED}.")
+        entry = Entry(name, found.values[once], extractor.digest, _card(found, once))
+    gallery_folder.write_entry(gallery, name, entry.state(), overwrite=overwrite or upgraded)
     return entry
+
+
+def _card_of_weights(made: FromWeights) -> dict[str, Any]:
+    warnings = []
+    if made.predicted:
+        warnings.append("known from weights alone: a candidate without a p-value, never identified. Enrol pictures.")
+    if made.about.get("guessed"):
+        warnings.append(f"the last blocks are read as '{made.about['layers']}'; say otherwise by --layers.")
+    return {
+        "samples": 0 if made.predicted else len(made.values),
+        "weights": made.about,
+        "formats": {} if made.predicted else {"PNG": len(made.values)},
+        "sizes": {},
+        "refused": [],
+        "warnings": warnings,
+        "morelli": __version__,
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def _card(found: Fingerprints, once: Sequence[int]) -> dict[str, Any]:
@@ -181,6 +223,7 @@ def _entry(name: str, state: State, source: str | Path) -> Entry:
         sound = (
             entry.name == name
             and isinstance(entry.network, str)
+            and isinstance(entry.predicted, bool)
             and values.ndim == 2
             and values.is_floating_point()
             and bool(values.isfinite().all())
@@ -196,7 +239,10 @@ def _entry(name: str, state: State, source: str | Path) -> Entry:
 
 def cards(gallery: str | Path, name: str | None = None) -> dict[str, Any]:
     """What every entry was enrolled from, or one of them, by name. Raises UnreadableBundle where it is not there."""
-    found = {entry.name: dict(entry.card) | {"network": entry.network} for entry in entries(gallery)}
+    found = {
+        entry.name: dict(entry.card) | {"network": entry.network, "predicted": entry.predicted}
+        for entry in entries(gallery)
+    }
     if name is None:
         return found
     if name not in found:

@@ -34,6 +34,7 @@ class Identified:
             "identified": ranking.identified,
             "p_value": ranking.p_value,
             "candidates": [asdict(candidate) for candidate in ranking.candidates],
+            "predicted": [asdict(candidate) for candidate in ranking.predicted],
             "facts": self.facts,
         }
 
@@ -92,6 +93,7 @@ def identify(
     about = {
         "name": Path(gallery).name,
         "entries": len(opened.entries),
+        "predicted": sum(entry.predicted for entry in opened.entries),
         "network": extractor.digest,
         "rate": rate,
         "warnings": coded_otherwise(found, opened),

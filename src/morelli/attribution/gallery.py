@@ -33,6 +33,7 @@ class Entry:
         fingerprints: [n, d].
         network: digest of the fingerprint network that made them.
         card: what it was enrolled from; JSON-able.
+        predicted: whether they are of pictures that were simulated from weights, none of which the model made.
     Raises:
         OutOfRange: another name. TooFewSamples: fewer than five fingerprints.
     """
@@ -41,6 +42,7 @@ class Entry:
     fingerprints: Tensor
     network: str
     card: Mapping[str, Any] = field(default_factory=dict)
+    predicted: bool = False
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -51,12 +53,15 @@ class Entry:
 
     def state(self) -> State:
         settings = {"name": self.name, "network": self.network, "card": dict(self.card)}
+        if self.predicted:
+            settings["predicted"] = True
         return State(settings, {"fingerprints": self.fingerprints})
 
     @staticmethod
     def from_state(state: State) -> Entry:
         settings = state.settings
-        return Entry(settings["name"], state.tensors["fingerprints"], settings["network"], settings["card"])
+        predicted = settings.get("predicted", False)  # entries of older versions are not
+        return Entry(settings["name"], state.tensors["fingerprints"], settings["network"], settings["card"], predicted)
 
 
 def check_name(name: str) -> None:
@@ -87,16 +92,20 @@ class Ranking:
     Attributes:
         identified: the first candidate's name, or None for "none of these".
         p_value: of the proposition that the sample comes from none of the gallery's models: the share of the world's
-            strangers that are at least as much like their best candidate. It is identified at `rate` and below.
+            strangers that are at least as much like their best candidate. It is identified at `rate` and below. None
+            where no entry is from pictures.
+        predicted: entries known from weights alone, most alike first. They are never identified and have no p-value:
+            nothing says how far a prediction is from what the model makes.
     """
 
     candidates: tuple[Candidate, ...]
-    p_value: float
+    p_value: float | None
     rate: float
+    predicted: tuple[Candidate, ...] = ()
 
     @property
     def identified(self) -> str | None:
-        return self.candidates[0].name if self.p_value <= self.rate else None
+        return self.candidates[0].name if self.p_value is not None and self.p_value <= self.rate else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,9 +136,14 @@ class Gallery:
             raise OutOfRange(f"the false-identification rate is {self.rate}; expected one between 0 and 1, as 0.05.")
 
     @cached_property
+    def known(self) -> tuple[Entry, ...]:
+        """The entries from pictures: they alone are identified, and say what is usual."""
+        return tuple(entry for entry in self.entries if not entry.predicted)
+
+    @cached_property
     def adapted(self) -> World:
-        """The world, to which the entries say what varies within a model."""
-        return replace(self.world, known=tuple(entry.fingerprints for entry in self.entries))
+        """The world, to which the entries from pictures say what varies within a model."""
+        return replace(self.world, known=tuple(entry.fingerprints for entry in self.known))
 
     def rank(self, fingerprints: Tensor) -> Ranking:
         """One source's fingerprints [k, d], of one sample or several, against every entry.
@@ -137,6 +151,9 @@ class Gallery:
         Raises TooFewSamples where too few samples of other models are known for the rate.
         """
         size = len(fingerprints)
+        predicted = self._predicted(fingerprints[None])
+        if not self.known:
+            return Ranking((), None, self.rate, predicted)
         scores, kept = self._scores(fingerprints[None])
         least = 1 / (len(self.world.strangers) + 1)
         if least > self.rate:
@@ -147,25 +164,30 @@ class Gallery:
         order = scores[0].argsort()
         candidates = tuple(
             Candidate(
-                self.entries[kept[i]].name,
+                self.known[kept[i]].name,
                 float(scores[0, i]),
                 self._usual(kept[i], scores[0, i], size) if rank < FIRST else None,
             )
             for rank, i in enumerate(order.tolist())
         )
-        return Ranking(candidates, self._p_none(scores[0].min(), size), self.rate)
+        return Ranking(candidates, self._p_none(scores[0].min(), size), self.rate, predicted)
+
+    def _predicted(self, queries: Tensor) -> tuple[Candidate, ...]:
+        entries = [entry for entry in self.entries if entry.predicted]
+        scored = [(float(self.world.score(entry.fingerprints, queries)[0]), entry.name) for entry in entries]
+        return tuple(Candidate(name, score, None) for score, name in sorted(scored))
 
     def _scores(self, queries: Tensor) -> tuple[Tensor, list[int]]:
-        """Groups [m, k, d] → [m, entries], and which these are: all of them, or a shortlist of a large gallery."""
-        kept = list(range(len(self.entries)))
+        """Groups [m, k, d] → [m, known], and which these are: all of them, or a shortlist of a large gallery."""
+        kept = list(range(len(self.known)))
         if len(kept) > SHORTLIST:
             found = nearest(self._prototypes, self.adapted.see(queries.mean(1)), SHORTLIST)
             kept = sorted(set(found.flatten().tolist()))
-        return torch.stack([self.adapted.score(self.entries[i].fingerprints, queries) for i in kept], 1), kept
+        return torch.stack([self.adapted.score(self.known[i].fingerprints, queries) for i in kept], 1), kept
 
     @cached_property
     def _prototypes(self) -> Tensor:
-        return self.adapted.see(torch.stack([entry.fingerprints.mean(0) for entry in self.entries]))
+        return self.adapted.see(torch.stack([entry.fingerprints.mean(0) for entry in self.known]))
 
     def _p_none(self, score: Tensor, size: int) -> float:
         """Each stranger counts once, in the coding in which it is most like a candidate."""
@@ -188,10 +210,10 @@ class Gallery:
         These are held out in turns, also from what is learned of variation within a model: a sample that taught the
         covariance would look more usual than one that did not.
         """
-        own = self.entries[i].fingerprints
+        own = self.known[i].fingerprints
         size = min(size, len(own) // 2)
         if (i, size) not in self._own:
-            others = tuple(entry.fingerprints for entry in self.entries if entry is not self.entries[i])
+            others = tuple(entry.fingerprints for entry in self.known if entry is not self.known[i])
             held_out = []
             for fold in torch.arange(len(own)).split(max(size, -(-len(own) // FOLDS))):
                 rest = own[[at for at in range(len(own)) if at not in fold.tolist()]]

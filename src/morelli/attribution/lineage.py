@@ -66,10 +66,12 @@ class Lineage:
 
 
 def trace(fingerprints: Tensor, gallery: Gallery) -> Lineage:
-    """Fingerprints [n, d] of one fine-tune's samples, five or more. Raises TooFewSamples for fewer."""
+    """Fingerprints [n, d] of one fine-tune's samples, five or more. Raises TooFewSamples for fewer, or no entry from pictures."""
     if len(fingerprints) < LEAST:
         raise TooFewSamples(f"{len(fingerprints)} samples were given; a lineage needs {LEAST} or more of one model.")
     ranking = gallery.rank(fingerprints)
+    if not ranking.candidates:
+        raise TooFewSamples("no entry is from pictures; a lineage is not tested against predictions. Enrol some.")
     entries = {entry.name: entry for entry in gallery.entries}
     names = [candidate.name for candidate in ranking.candidates]
     scores = torch.stack([gallery.adapted.score(entries[name].fingerprints, fingerprints[:, None]) for name in names])

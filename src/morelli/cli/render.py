@@ -99,7 +99,8 @@ def cards(found: Mapping[str, Any]) -> str:
     rows = [("model", "samples", "formats", "sizes", "enrolled")]
     for name, card in found.items():
         formats, sizes = (", ".join(f"{n} {what}" for what, n in card[key].items()) for key in ("formats", "sizes"))
-        rows.append((name, str(card["samples"]), formats, sizes, card["made"]))
+        samples = "weights only" if card.get("predicted") else str(card["samples"])
+        rows.append((name, samples, formats or "–", sizes or "–", card["made"]))
     return "\n".join([*aligned(rows), "", f"{len(found)} models"])
 
 
@@ -108,17 +109,20 @@ def identification(found: Mapping[str, Any], shown: int = 3) -> str:
     rows = [("identified", "p(none)", "sample", "most like (score; p-value of its own samples)")]
     for sample in found["samples"][:SHOWN]:
         first = (f"{c['name']} ({c['score']:.2f}; {c['p_value']:.2g})" for c in sample["candidates"][:shown])
-        rows.append(
-            (sample["identified"] or "none of these", f"{sample['p_value']:.4f}", sample["file"], ", ".join(first))
-        )
+        p_none = "–" if sample["p_value"] is None else f"{sample['p_value']:.4f}"
+        rows.append((sample["identified"] or "none of these", p_none, sample["file"], ", ".join(first) or "–"))
     lines = aligned(rows)
     if len(found["samples"]) > SHOWN:
         lines.append(f"… and {len(found['samples']) - SHOWN} more; use --json to see all.")
+    for sample in found["samples"][:SHOWN]:
+        if sample["predicted"]:
+            likely = ", ".join(f"{c['name']} ({c['score']:.2f})" for c in sample["predicted"][:shown])
+            lines.append(f"by weights alone, candidates without a p-value, {sample['file']}: {likely}")
     lines += [f"refused: {refused['reason']}" for refused in found["refused"][:SHOWN]]
     gallery = found["gallery"]
     lines += [f"warning: {warning}" for warning in gallery["warnings"]]
     promise = (
-        f"{gallery['entries']} models known. Samples of unrelated ones are identified in at most {gallery['rate']:.1%}"
+        f"{gallery['entries'] - gallery['predicted']} models known. Samples of unrelated ones are identified in at most {gallery['rate']:.1%}"
     )
     return "\n".join([*lines, "", f"{promise} of cases, kin of a known one more often.", found["limits"]])
 

@@ -20,25 +20,46 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON."
 
 def enrol(
     name: Annotated[str, typer.Argument(help="Of the model: letters, digits, '.', '_' and '-'.")],
-    samples: Annotated[list[str], typer.Argument(help="Ten pictures of it or more: folders, files or globs.")],
     gallery: Where,
+    samples: Annotated[
+        list[str] | None, typer.Argument(help="Ten pictures of it or more: folders, files or globs.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="In place of pictures: a decoder's safetensors file, or a bundle.")
+    ] = None,
+    layers: Annotated[str | None, typer.Option(help="Its last blocks: 'relu convt:2,1 relu convt:2,1 tanh'.")] = None,
+    upsample: Annotated[str, typer.Option(help="Where they are guessed: nearest or bilinear.")] = "nearest",
+    photographs: Annotated[Path | None, typer.Option(help="For weights: 32 pictures or more to simulate with.")] = None,
     network: Network = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
 ) -> None:
-    """Add a model to a gallery from samples of it. Nothing is trained.
+    """Add a model to a gallery from samples of it, or, as a candidate only, from its weights.
 
     Example: morelli enrol sdxl samples_of_sdxl/ --gallery my.gallery
     """
     from morelli.app.galleries import enrol as run
 
     with bars() as stage:
-        entry = run(name, samples, gallery, network=network, overwrite=overwrite, device=device_of(device), stage=stage)
+        entry = run(
+            name,
+            samples or None,
+            gallery,
+            weights=weights,
+            layers=layers,
+            upsample=upsample,
+            photographs=photographs,
+            network=network,
+            overwrite=overwrite,
+            device=device_of(device),
+            stage=stage,
+        )
     for warning in entry.card["warnings"]:
         errors.print(f"warning: {warning}", markup=False, soft_wrap=True)
     for refused in entry.card["refused"]:
         errors.print(f"refused: {refused['reason']}", markup=False, soft_wrap=True)
-    print(f"enrolled: {name}, {len(entry.fingerprints)} samples, in {gallery}")
+    what = "from weights alone" if entry.predicted else f"{len(entry.fingerprints)} samples"
+    print(f"enrolled: {name}, {what}, in {gallery}")
     raise typer.Exit(SOME_REFUSED if entry.card["refused"] else 0)
 
 

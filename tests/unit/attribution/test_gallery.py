@@ -140,3 +140,24 @@ def test_an_entry_comes_back() -> None:
     again = Entry.from_state(entry.state())
     assert (again.name, again.network, again.card) == ("a", "net", {"made": "today"})
     assert torch.equal(again.fingerprints, entry.fingerprints)
+
+
+def test_entries_from_weights_are_candidates_only() -> None:
+    """They stand apart, change nothing for the others, and none is identified however near."""
+    values = models(4, 14, seed=8, within=0.4)
+    plain = gallery(values[:3, :10])
+    mixed = Gallery((*plain.entries, Entry("w", values[3, :10], "net", predicted=True)), KNOWN, 0.05)
+    for sample in (values[1, 10:], values[3, 10:]):
+        before, after = plain.rank(sample), mixed.rank(sample)
+        assert (before.candidates, before.p_value) == (after.candidates, after.p_value)
+        assert [(c.name, c.p_value) for c in after.predicted] == [("w", None)]
+    near, far = (mixed.rank(values[i, 10:]).predicted[0].score for i in (3, 1))
+    assert near < far
+    alone = Gallery(mixed.entries[3:], KNOWN, 0.05).rank(values[3, 10:])
+    assert (alone.candidates, alone.p_value, alone.identified) == ((), None, None)
+
+
+def test_an_entry_from_weights_comes_back_as_one() -> None:
+    entry = Entry("a", models(1, 6, seed=0)[0], "net", predicted=True)
+    assert Entry.from_state(entry.state()).predicted
+    assert "predicted" not in Entry("a", entry.fingerprints, "net").state().settings
