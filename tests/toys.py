@@ -71,6 +71,21 @@ def imprinting_images(seed: int = 0, side: int = 32) -> nn.Module:
     )
 
 
+def grey_images(seed: int = 0, side: int = 32) -> nn.Module:
+    """Like `imprinting_images`, of one channel: for files of more than eight bits."""
+    return _seeded(
+        nn.Sequential(
+            nn.Linear(LATENT, 8 * 16),
+            nn.LeakyReLU(0.2),
+            nn.Unflatten(1, (8, 4, 4)),
+            nn.Upsample(scale_factor=side // 8, mode="bilinear"),
+            nn.ConvTranspose2d(8, 1, 4, 2, 1),
+            nn.Tanh(),
+        ),
+        seed,
+    )
+
+
 @cache
 def imprinting_generator(seed: int = 0, side: int = 32) -> TorchGenerator:
     return TorchGenerator(imprinting_images(seed, side), (LATENT,), announce=lambda line: None)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from morelli.app.sources import Stage, silent
 from morelli.errors import MismatchError
-from morelli.features.protocol import SampleSpec
+from morelli.features.protocol import ANY, SampleSpec
 from morelli.generators.gan_training import GanSettings, GanTraining
 from morelli.generators.small_gans import FAMILIES
 from morelli.storage import bundle
@@ -42,7 +42,8 @@ def train_gan(
     """Train a DCGAN, WGAN-GP, LSGAN or EBGAN as in arXiv 2306.06210, appendix G.2, or a conditional DCGAN.
 
     Args:
-        images: a folder of images of that size. The labels of a conditional family are the names of its sub-folders.
+        images: a folder of images of that size, of 8 or 16 bits or DICOM. The labels of a conditional family are the
+            names of its sub-folders.
         out: the generator is written here; next to it, in `out` + ".training", a checkpoint from which a run
             that was interrupted, or is asked for more steps, goes on to the same bits.
         family: "dcgan", "wgan-gp", "lsgan", "ebgan" or "c-dcgan".
@@ -58,7 +59,8 @@ def train_gan(
     out = Path(out)
     checkpoint = out.with_name(out.name + ".training")
     paths = find(images)
-    collection = read_all(paths, SampleSpec((channels, size, size)), progress=stage("reading images", len(paths)))
+    spec = SampleSpec((channels, size, size), levels=ANY)
+    collection = read_all(paths, spec, progress=stage("reading images", len(paths)))
     settings = GanSettings(family, width, critic_width, batch, seed=seed, bf16=bf16)
     about: dict[str, Any] = {"images": len(collection.samples), "folder": Path(images).name}
     labels = None

@@ -7,6 +7,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -14,6 +15,7 @@ from morelli.app.bundles import save
 from morelli.app.sources import Stage, silent
 from morelli.errors import MorelliError, UnreadableBundle
 from morelli.generators.torch_module import TorchGenerator
+from morelli.numerics.head import LEVELS
 
 
 def head_from_factory(
@@ -24,6 +26,8 @@ def head_from_factory(
     draws: int = 10_000,
     layer: str | None = None,
     whole: bool = False,
+    levels: int = LEVELS,
+    window: str = "",
     seed: int = 0,
     device: str = "cpu",
     overwrite: bool = False,
@@ -35,20 +39,23 @@ def head_from_factory(
         factory: returns a torch module, or a `TorchGenerator` where latents are not N(0, I).
         latent: shape of one latent, "100x1x1"; not needed for a `TorchGenerator`.
         whole: also store the whole generator, as operations and weights; "sm-inv" and "latent" need it.
+        levels: how many values a pixel of the model's files can take: 65536 of 16 bits. See docs/medical.md.
+        window: "centre,width" in which DICOM files are read, in place of each file's own.
         draws: latents over which the anchor, the mean activation, is taken.
     Raises:
         MorelliError: the factory cannot be imported, called or used.
-        HeadNotFound: see `TorchGenerator`.
+        OutOfRange: levels or a window that no file has. HeadNotFound: see `TorchGenerator`.
         UnsuitableProgram: the whole generator cannot be stored.
     """
     if Path(out).exists() and not overwrite:
         raise UnreadableBundle(f"{out} exists. Choose another name, or overwrite it (`--overwrite`).")
+    told: dict[str, Any] = {"levels": levels, "window": _window(window)}
     made = _call(factory)
     if isinstance(made, nn.Module):
         made = TorchGenerator(made.to(device), _shape(latent), layer=layer, announce=lambda line: None)
     if not isinstance(made, TorchGenerator):
         raise MorelliError(f"{factory} returned a {type(made).__name__}; expected a torch module or a TorchGenerator.")
-    head = made.head(draws, seed, stage("activations", draws))
+    head = replace(made.head(draws, seed, stage("activations", draws)), **told)
     if whole:
         head = replace(head, generator=made.program())
     measuring = stage("conditioning of the map", 1)
@@ -83,3 +90,15 @@ def _shape(latent: str) -> tuple[int, ...]:
             f"the latent shape is '{latent}'; expected numbers joined by x, for example --latent 100x1x1."
         )
     return shape
+
+
+def _window(text: str) -> tuple[float, float] | None:
+    if not text:
+        return None
+    try:
+        centre, width = (float(each) for each in text.split(","))
+    except ValueError:
+        raise MorelliError(
+            f"the window is '{text}'; expected centre and width, for example --window 300,1500."
+        ) from None
+    return centre, width

@@ -12,9 +12,10 @@ from morelli.attribution.attributor import Attributor, least_scores
 from morelli.attribution.experts import Expert, Experts
 from morelli.detectors.stacked import StackedRecipe
 from morelli.features.imprint import Imprint, orientations
+from morelli.features.protocol import SampleSpec
 from morelli.numerics.corruption import Corruptions
 from morelli.numerics.perturbations import parse
-from morelli.storage.images import from_eight_bits, to_eight_bits
+from morelli.storage.depth import from_eight_bits, stored, to_eight_bits
 
 CONDITIONS = (
     *("none", "jpeg:86..98", "jpeg:70..86", "webp:70..95", "noise:0.01..0.05", "noise:0.05..0.12", "blur:3"),
@@ -54,15 +55,14 @@ def fit_imprint(
     if other is not None:
         chosen = torch.randperm(len(other), generator=rng)[:MOST] if len(other) > MOST else torch.arange(len(other))
         foreign = torch.cat([foreign, other[chosen]])
-    pixels = [to_eight_bits(x, spec) for x in (own, foreign, held_out)]
+    parts = own, foreign, held_out
     of: dict[str, Expert] = {}
     apart: dict[str, float] = {}
-    progress = stage("fitting imprints", len(conditions) * sum(map(len, pixels)))
+    progress = stage("fitting imprints", len(conditions) * sum(map(len, parts)))
     recipe = StackedRecipe(extractor.blocks)
     for condition in conditions:
         mine, theirs, fresh = (
-            extractor.extract(from_eight_bits(parse(condition).apply(some, rng), spec).to(device), progress).values
-            for some in pixels
+            extractor.extract(_after(some, condition, spec, rng).to(device), progress).values for some in parts
         )
         detector = recipe.fit(mine, theirs, seed)
         scores = detector.left_out.cpu()
@@ -71,12 +71,19 @@ def fit_imprint(
         of[condition], apart[condition] = Expert(detector, scores), round(detector.separated, 4)
     experts = None
     if len(conditions) > 1:
-        experts = Experts(Corruptions.fit(pixels[0][:LOOKED_AT], tuple(conditions), seed=seed), of)
+        experts = Experts(Corruptions.fit(to_eight_bits(own[:LOOKED_AT], spec), tuple(conditions), seed=seed), of)
     card = {"separated": apart, "calibrated": "held out" if len(held_out) else LEFT_OUT}
     first = of[conditions[0]]
     return Attributor(
         extractor, first.detector, first.held_out, rate, card=card, experts=experts, any_orientation=any_orientation
     )
+
+
+def _after(samples: Tensor, condition: str, spec: SampleSpec, rng: torch.Generator) -> Tensor:
+    """Samples as files hold them after what happened; only nothing happens to more than eight bits."""
+    if condition == "none":
+        return stored(samples, spec)
+    return from_eight_bits(parse(condition).apply(to_eight_bits(samples, spec), rng), spec)
 
 
 def misplaced(images: Tensor, rng: torch.Generator) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from morelli.attribution.attributor import Attributor
 from morelli.attribution.report import Report
 from morelli.errors import MorelliError
 from morelli.features.protocol import SampleSpec
+from morelli.storage.depth import EIGHT, to_eight_bits
 from morelli.storage.evidence import write_page
 from morelli.storage.figures import contact_sheet, score_histogram
-from morelli.storage.images import to_eight_bits
 from morelli.storage.samples import read
 
 SHOWN = 200
@@ -48,4 +49,5 @@ def _picture(file: str, spec: SampleSpec) -> str:
         samples = read(Path(file), spec).samples
     except MorelliError:
         return ""
-    return contact_sheet(to_eight_bits(samples, spec).permute(0, 2, 3, 1).numpy())
+    shown = replace(spec, levels=EIGHT)  # to look at
+    return contact_sheet(to_eight_bits(samples, shown).permute(0, 2, 3, 1).numpy())

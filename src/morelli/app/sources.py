@@ -14,7 +14,7 @@ from torch import Tensor
 from morelli.errors import MismatchError
 from morelli.features.protocol import SampleSpec
 from morelli.numerics.perturbations import parse
-from morelli.storage.images import from_eight_bits, to_eight_bits
+from morelli.storage.depth import from_eight_bits, to_eight_bits
 from morelli.storage.samples import find, read_all
 
 Source = str | Path | Sequence[str | Path] | Tensor
@@ -77,7 +77,7 @@ def perturbed(samples: Samples, spec: SampleSpec, perturb: Sequence[str], seed: 
 
     Raises:
         OutOfRange: there is no such perturbation.
-        MismatchError: the samples are no images.
+        MismatchError: the samples are no images, or of more than 8 bits.
     """
     chosen = [parse(text) for text in perturb]
     if not spec.is_image:

@@ -28,7 +28,7 @@ from morelli.features.inversion import Inversion
 from morelli.features.observation import Jpeg
 from morelli.features.protocol import Extractor, Features, SampleSpec
 from morelli.numerics.eight_bits import LEAST
-from morelli.numerics.head import Head
+from morelli.numerics.head import LEVELS, Head
 from morelli.numerics.metrics import auroc
 from morelli.numerics.perturbations import parse
 
@@ -239,6 +239,16 @@ def _conditions(own: Samples, spec: SampleSpec, asked: Sequence[str]) -> tuple[t
         parse(text)
     lossy = {facts.get("coding", "none") for facts in own.facts} - {"none"}
     small = min(spec.shape[1:]) < LEAST
+    if spec.levels > LEVELS:
+        if set(asked) - {"none"}:
+            raise MismatchError(
+                f"samples have {spec.levels} levels, and what happens to files on their way is known of 8 bits alone. "
+                "Leave `perturb` out, or make head and samples of 8 bits."
+            )
+        return ("none",), [
+            f"samples have {spec.levels} levels, of which no corruption is known: those that were compressed, blurred "
+            "or resized since they were made may not be attributed."
+        ]
     if not lossy and asked:
         conditions = tuple(dict.fromkeys(("none", *asked)))
         if small and len(conditions) > 1:

@@ -13,6 +13,7 @@ from morelli.detectors.protocol import Detector
 from morelli.errors import MismatchError
 from morelli.features.protocol import Facts, SampleSpec
 from morelli.numerics.corruption import Corruptions
+from morelli.numerics.head import LEVELS
 from morelli.numerics.state import State
 
 PLAUSIBLE = 0.01  # posterior of a condition that is considered
@@ -53,6 +54,8 @@ class Experts:
         The first of all, nothing, is always one where the file is lossless: own samples that look as if something had
         happened to them are then judged by those to which nothing did, and as often attributed as was promised.
         """
+        if spec.levels > LEVELS:
+            raise MismatchError(f"samples have {spec.levels} levels; what happened to them is told from 8 bits alone.")
         pixels = spec.grey_steps(samples).round().clamp(0, 255).to(torch.uint8)
         codings = [str(each.get("coding", "none")) for each in facts] if facts is not None else None
         likeliest, posterior = self.corruptions.condition_of(pixels, codings)

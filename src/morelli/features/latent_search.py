@@ -15,6 +15,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from morelli.errors import MismatchError, OutOfRange
 from morelli.features.misfit import Misfit, misfit_of
 from morelli.features.protocol import Facts, Features, Progress, SampleSpec
+from morelli.numerics.head import LEVELS
 from morelli.numerics.levenberg import Levenberg, Minimum
 from morelli.numerics.program import Program
 from morelli.numerics.state import State
@@ -46,7 +47,7 @@ class LatentSearch:
         pull: of the latent towards zero, in grey steps; see `numerics.levenberg`.
         seed: of the generated samples.
     Raises:
-        OutOfRange: a setting that has no meaning.
+        OutOfRange: a setting that has no meaning. MismatchError: samples of more than 8 bits.
 
     Source: ours; SM-Inv₂ of arXiv 2306.06210 asks the same and answers by Adam, with the plain distance as its score.
     """
@@ -62,6 +63,11 @@ class LatentSearch:
     def __post_init__(self) -> None:
         if self.restarts not in range(1, BANK + 1):
             raise OutOfRange(f"a latent search has {self.restarts} restarts; expected 1 to {BANK}.")
+        if self.spec.levels > LEVELS:
+            raise MismatchError(
+                f"a latent search asks what rounding to 8 bits explains; this model's files hold {self.spec.levels} "
+                "levels. Use another method."
+            )
         self._solver(self.steps)
 
     @cached_property

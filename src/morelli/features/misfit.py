@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from morelli.features.observation import LEVELS, Jpeg, understood
+from morelli.features.observation import STEPS, Jpeg, understood
 from morelli.features.protocol import Facts, SampleSpec
 from morelli.numerics.activation import Clip
 from morelli.numerics.head import Head
@@ -69,7 +69,7 @@ class Pixels:
 
     sample: Tensor
     step: float
-    peak: ClassVar[int] = LEVELS
+    peak: ClassVar[int] = STEPS
 
     def residual(self, made: Tensor) -> Tensor:
         return ((made - self.sample) / self.step).flatten(1)
@@ -141,7 +141,7 @@ def misfit_of(sample: Tensor, spec: SampleSpec, facts: Facts, spread: Tensor) ->
     if not spec.is_image or not math.isfinite(spec.high - spec.low):
         values = Values(sample, spread.clamp_min(1e-12) / THOUSAND)
         return values, values, ""
-    step = (spec.high - spec.low) / LEVELS
+    step = (spec.high - spec.low) / STEPS
     pixels = Pixels(sample, step)
     if facts.get("format") != "JPEG":
         return pixels, pixels, UNKNOWN if facts.get("lossless") is False else ""

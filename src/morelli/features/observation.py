@@ -19,7 +19,7 @@ from morelli.numerics.head import Head
 from morelli.numerics.jpeg import JpegCells, jpeg_cells
 
 COARSE = "4:2:0"  # chroma of half the size
-LEVELS = 255  # steps of an 8-bit value
+STEPS = 255  # of an 8-bit value
 SLACK = 1e-3  # of a level, for float32
 LEAST = 1e-4  # smallest precision; a saturated value keeps this much
 
@@ -95,16 +95,18 @@ class Jpeg:
 
     def fidelity(self, head: Head, samples: Tensor, facts: Sequence[Facts]) -> JpegCells:
         step = _level(head, samples)
+        if head.levels > STEPS + 1:
+            raise MismatchError(f"JPEG cells are of 8-bit files; this model's hold {head.levels} levels. Use `cell`.")
         if not step:
             raise MismatchError(f"JPEG cells need images in a bounded range; this head makes {head.map.out_shape}.")
-        decoded = ((samples - head.stored.low) / step).round().clamp(0, LEVELS).nan_to_num()
+        decoded = ((samples - head.stored.low) / step).round().clamp(0, STEPS).nan_to_num()
         slope = head.stored.slope(head.stored.inverse(samples)).nan_to_num() / step
         known = [facts_of if understood(facts_of, samples) else {} for facts_of in facts]
         tables = torch.stack([_tables(each) for each in known]) if known else torch.ones(0, 2, 8, 8)
         chroma = torch.tensor([each.get("jpeg_sampling") == COARSE for each in known], dtype=torch.bool)
         given = (decoded, tables.to(decoded), chroma.to(decoded.device), head.target(samples), slope)
         cells = jpeg_cells(*given, rounding=self.rounding)
-        clipped = _clipped_blocks((decoded == 0) | (decoded == LEVELS), cells.subsampled)
+        clipped = _clipped_blocks((decoded == 0) | (decoded == STEPS), cells.subsampled)
         return replace(
             cells, low=cells.low.masked_fill(clipped, -math.inf), high=cells.high.masked_fill(clipped, math.inf)
         )
@@ -141,9 +143,9 @@ def _clipped_blocks(clipped: Tensor, subsampled: Tensor) -> Tensor:
 
 
 def _level(head: Head, samples: Tensor) -> float:
-    """One step of an 8-bit image, in the output range; 0 for what is not stored in 8 bits."""
+    """One step of a stored image, in the output range; 0 for what is no image."""
     span = head.stored.high - head.stored.low
-    return span / LEVELS if math.isfinite(span) and samples.ndim == 4 else 0.0
+    return span / (head.levels - 1) if math.isfinite(span) and samples.ndim == 4 else 0.0
 
 
 def _noise_of(samples: Tensor, given: float | None) -> Tensor:

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from morelli.errors import MismatchError
-from morelli.numerics.head import SLACK
+from morelli.numerics.head import LEVELS, SLACK, storing_from_settings, storing_settings
 from morelli.numerics.state import State
 
+ANY = 0  # levels of a spec that reads files of every depth: for images to learn from, which are not judged
 Facts = Mapping[str, Any]  # what the file of a sample says, from `storage.samples`
 Progress = Callable[[int], None]  # called with the number of samples that were just finished
 
@@ -24,12 +25,17 @@ class SampleSpec:
 
     Attributes:
         shape: (channels, height, width) of an image, (columns,) of a table row.
-        low, high: the generator's output range; an image's 0 and 255 stand for these. Infinite for tables.
+        low, high: the generator's output range; an image's least and largest value stand for these. Infinite for
+            tables.
+        levels: how many values a stored pixel can take: 256 of 8 bits, 65,536 of 16.
+        window: (centre, width) in which DICOM files are read, in their rescaled units; None: each file's own.
     """
 
     shape: tuple[int, ...]
     low: float = -1.0
     high: float = 1.0
+    levels: int = LEVELS
+    window: tuple[float, float] | None = None
 
     @property
     def is_image(self) -> bool:
@@ -46,17 +52,18 @@ class SampleSpec:
         return ((samples < self.low - slack) | (samples > self.high + slack)).flatten(1).any(1)
 
     def grey_steps(self, samples: Tensor) -> Tensor:
-        """Samples in [low, high] → in [0, 255], not rounded."""
+        """Samples in [low, high] → in [0, 255], not rounded, whatever their levels."""
         return (samples - self.low) / (self.high - self.low) * 255
 
     def settings(self) -> dict[str, Any]:
         bounds = {"low": self.low, "high": self.high}
-        return {"shape": list(self.shape)} | {k: v for k, v in bounds.items() if math.isfinite(v)}
+        found = {"shape": list(self.shape)} | {k: v for k, v in bounds.items() if math.isfinite(v)}
+        return found | storing_settings(self.levels, self.window)
 
     @staticmethod
     def from_settings(settings: Mapping[str, Any]) -> SampleSpec:
         low, high = settings.get("low", -math.inf), settings.get("high", math.inf)
-        return SampleSpec(tuple(settings["shape"]), float(low), float(high))
+        return SampleSpec(tuple(settings["shape"]), float(low), float(high), *storing_from_settings(settings))
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from morelli.numerics.state import State
 
 LARGEST = 3 * 256**2  # outputs up to which conditioning is measured
 SLACK = 1e-3  # share of the output range by which a sample may stick out before it is refused
+LEVELS, MOST_LEVELS = 256, 65536  # values of a stored pixel: of 8 bits, which is usual, and of 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,11 @@ class Head:
         covariance: [c, c], of the activations' channels (of all inputs of a dense map) around the anchor.
         conditioning: of the map, where it was measured.
         generator: the whole network from latents N(0, I) to samples, for the methods that need more than its end.
+        levels: how many values a pixel of a stored image can take, see docs/medical.md.
+        window: (centre, width) in which DICOM files are read, in their rescaled units; None: each file's own.
+    Raises:
+        MismatchError: the anchor or the bias does not suit the map.
+        OutOfRange: levels that no file has, or a window without width.
     """
 
     map: LinearMap
@@ -42,8 +49,16 @@ class Head:
     covariance: Tensor | None = None
     conditioning: Conditioning | None = None
     generator: Program | None = None
+    levels: int = LEVELS
+    window: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
+        if not LEVELS <= self.levels <= MOST_LEVELS:
+            raise OutOfRange(
+                f"the number of levels is {self.levels}; files hold {LEVELS} to {MOST_LEVELS}, as 4096 in 12 bits."
+            )
+        if self.window is not None and not (all(map(math.isfinite, self.window)) and self.window[1] > 1):
+            raise OutOfRange(f"the window is {self.window}; expected a centre and a width above 1, as (300, 1500).")
         if tuple(self.anchor.shape) != self.map.in_shape:
             raise MismatchError(f"the anchor is {tuple(self.anchor.shape)}; the map reads {self.map.in_shape}.")
         try:
@@ -102,6 +117,7 @@ class Head:
 
     def state(self) -> State:
         settings: dict[str, Any] = {"activation": self.activation.settings(), "nonnegative": self.nonnegative}
+        settings |= storing_settings(self.levels, self.window)
         tensors = {"bias": self.bias, "anchor": self.anchor}
         if self.conditioning is not None:
             settings["conditioning"] = asdict(self.conditioning)
@@ -124,4 +140,17 @@ class Head:
             state.tensors.get("covariance"),
             None if measured is None else Conditioning(**measured),
             Program.from_state(state.parts["generator"]) if "generator" in state.parts else None,
+            *storing_from_settings(state.settings),
         )
+
+
+def storing_settings(levels: int, window: tuple[float, float] | None) -> dict[str, Any]:
+    """What is to be said of how images are stored; nothing of eight bits and files' own windows, as ever."""
+    found: dict[str, Any] = {} if levels == LEVELS else {"levels": levels}
+    return found if window is None else found | {"window": list(window)}
+
+
+def storing_from_settings(settings: Mapping[str, Any]) -> tuple[int, tuple[float, float] | None]:
+    """The inverse of `storing_settings`."""
+    window = settings.get("window")
+    return settings.get("levels", LEVELS), None if window is None else (float(window[0]), float(window[1]))

@@ -1,14 +1,10 @@
-"""Pictures: bytes -> samples with facts about their coding, and samples -> PNG. Never resized, never repaired."""
+"""Pictures: bytes -> samples with facts about their coding, and samples -> files. Never resized, never repaired."""
 
 from __future__ import annotations
 
 import io
 import math
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -16,11 +12,16 @@ import torch
 from PIL import ExifTags, Image, JpegImagePlugin, TiffImagePlugin
 from torch import Tensor
 
-from morelli.errors import MismatchError, MorelliError, OutOfRange, UnreadableSample
+from morelli.errors import MismatchError, UnreadableSample
 from morelli.features.protocol import SampleSpec
 from morelli.storage.codings import coding_of, is_lossless_webp
+from morelli.storage.depth import EIGHT, check_depth, from_eight_bits, scaled, span_of, to_eight_bits, to_sixteen_bits
+from morelli.storage.dicom import decode_dicom, is_dicom
+from morelli.storage.guard import guarded
 
-EXPECTED = "expected PNG, JPEG, WebP, BMP or TIFF"
+__all__ = ["decode", "decode_any", "format_of", "from_eight_bits", "to_eight_bits", "write_image"]
+
+EXPECTED = "expected PNG, JPEG, WebP, BMP, TIFF or DICOM"
 MAGIC = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -43,37 +44,37 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 SAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}  # Pillow's numbers; grey and rarer ones have no name
-_DECODING = Lock()  # recording warnings swaps process-wide filters, so one picture at a time
 
 
 def decode(data: bytes, spec: SampleSpec, max_pixels: int) -> tuple[Tensor, dict[str, Any]]:
     """Reads one picture; the format is decided by its first bytes.
 
     Args:
-        spec: of 1 or 3 channels. A value v of b bits becomes low + v/(2^b-1) * (high-low).
+        spec: of 1 or 3 channels. A value v of b bits becomes low + v/(2^b-1) * (high-low); for DICOM see `dicom`.
         max_pixels: checked against the header, before anything is decoded.
     Returns:
         float32 [1, *spec.shape] in [spec.low, spec.high], and facts: `format`, `mode` as stored, `bits` per
-        channel, `size` [width, height] when upright, `coding` ("none", "jpeg:80", …; see `codings`), for JPEG
-        `jpeg_tables` (64 steps each, row by row) and `jpeg_sampling` ("4:4:4", "4:2:2", "4:2:0"; None for grey and
-        rarer ones), for WebP `lossless`, `notes`.
+        channel, `levels` that a value can take, `size` [width, height] when upright, `coding` ("none", "jpeg:80", …;
+        see `codings`), for JPEG `jpeg_tables` (64 steps each, row by row) and `jpeg_sampling` ("4:4:4", "4:2:2",
+        "4:2:0"; None for grey and rarer ones), for WebP `lossless`, `notes`.
     Raises:
-        MismatchError: another width, height or number of channels.
+        MismatchError: another width, height, number of channels or depth.
         UnreadableSample: anything else that is not read. The texts of both start with a verb; the caller puts
             the file's name in front.
         OutOfRange: the spec's range is not finite.
     """
     channels, height, width = spec.shape
-    _span(spec)
+    span_of(spec)
     if channels not in (1, 3):
         raise MismatchError(f"is a picture, read with 1 or 3 channels; this model reads {channels}. Give it its own.")
-    pixels, facts = _decoded(data, channels, max_pixels)
+    shares, facts = _decoded(data, channels, max_pixels, spec.window)
     if facts["size"] != [width, height]:
         raise MismatchError(
             f"is {facts['size'][0]}x{facts['size'][1]}; this model reads {width}x{height}. Pictures are never resized: "
             "give the file as the generator wrote it."
         )
-    return _scaled(pixels[None], _top(facts), spec), facts
+    check_depth(shares, facts, spec)
+    return scaled(shares[None], spec), facts
 
 
 def decode_any(data: bytes, max_pixels: int) -> tuple[Tensor, dict[str, Any]]:
@@ -81,19 +82,24 @@ def decode_any(data: bytes, max_pixels: int) -> tuple[Tensor, dict[str, Any]]:
 
     Raises UnreadableSample, with a text that starts with a verb.
     """
-    pixels, facts = _decoded(data, 3, max_pixels)
-    return (pixels.double() / _top(facts) * 255).round().to(torch.uint8), facts
+    try:
+        shares, facts = _decoded(data, 3, max_pixels, None)
+    except MismatchError as error:  # a DICOM file in colour or with loss: no model's size is at stake here
+        raise UnreadableSample(str(error)) from error
+    return (shares * 255).round().to(torch.uint8), facts
 
 
-def _top(facts: dict[str, Any]) -> int:
-    return 65535 if facts["mode"] in GREY_16 else 255
-
-
-def _decoded(data: bytes, channels: int, max_pixels: int) -> tuple[Tensor, dict[str, Any]]:
-    """Integers [channels, h, w], and facts."""
+def _decoded(
+    data: bytes, channels: int, max_pixels: int, window: tuple[float, float] | None
+) -> tuple[Tensor, dict[str, Any]]:
+    """float64 [channels, h, w] from 0 to 1, and facts."""
+    if is_dicom(data):
+        grey, facts = decode_dicom(data, max_pixels, window)
+        shares = _with_channels(grey, channels, facts["notes"])
+        return torch.from_numpy(shares), facts
     kind = format_of(data)
     notes: list[str] = []
-    with _pillow(kind, max_pixels, notes):
+    with guarded(kind, max_pixels, notes):
         image = Image.open(io.BytesIO(data), formats=[kind])
         _refuse_before_decoding(image, max_pixels)
         bits = _bits(image, data)
@@ -107,8 +113,9 @@ def _decoded(data: bytes, channels: int, max_pixels: int) -> tuple[Tensor, dict[
         plain = _plain(_upright(image, notes), notes)
         pixels = np.asarray(plain).astype(np.int32)
     facts["size"] = [plain.width, plain.height]
-    values = torch.from_numpy(_with_channels(pixels, channels, notes))
-    return values, facts | {"coding": coding_of(facts), "notes": notes}
+    values = torch.from_numpy(_with_channels(pixels, channels, notes)).double()
+    levels = 65536 if facts["mode"] in GREY_16 else EIGHT
+    return values / (levels - 1), facts | {"levels": levels, "coding": coding_of(facts), "notes": notes}
 
 
 def format_of(data: bytes) -> str:
@@ -121,91 +128,28 @@ def format_of(data: bytes) -> str:
     raise UnreadableSample(f"starts with {data[:8].hex(' ')}, no known format; {EXPECTED}. Convert it to PNG.")
 
 
-def to_eight_bits(samples: Tensor, spec: SampleSpec) -> Tensor:
-    """What an 8-bit file would hold: samples [n, c, h, w] -> uint8 [n, c, h, w], rounded to nearest and clipped.
-
-    Undoes `from_eight_bits` exactly where float32 resolves the spec's range into 256 steps.
-
-    Raises:
-        MismatchError: not floating point, or not [n, *spec.shape] of an image.
-        OutOfRange: a NaN, or the spec's range is not finite.
-    """
-    _check(samples, spec)
-    if not samples.is_floating_point():
-        raise MismatchError(f"samples are {samples.dtype}; expected floating point. Pixels need from_eight_bits.")
-    if samples.isnan().any():
-        raise OutOfRange("samples hold NaN; expected numbers. Look for the step that made them.")
-    _span(spec)
-    return spec.grey_steps(samples.detach().double()).round().clamp(0, 255).to(torch.uint8)
-
-
-def from_eight_bits(pixels: Tensor, spec: SampleSpec) -> Tensor:
-    """Pixels uint8 [n, c, h, w] -> float32 [n, c, h, w] in [spec.low, spec.high].
-
-    Raises:
-        MismatchError: not uint8, or not [n, *spec.shape] of an image.
-        OutOfRange: the spec's range is not finite.
-    """
-    _check(pixels, spec)
-    if pixels.dtype != torch.uint8:
-        raise MismatchError(f"pixels are {pixels.dtype}; expected uint8. Samples need to_eight_bits.")
-    return _scaled(torch.arange(256, device=pixels.device), 255, spec)[pixels.int()]
-
-
 def write_image(sample: Tensor, path: Path, spec: SampleSpec) -> None:
-    """Writes one sample [c, h, w] in [spec.low, spec.high] as an 8-bit PNG, whatever the suffix.
+    """Writes one sample [c, h, w] in [spec.low, spec.high] without loss: TIFF where the suffix says so, else PNG.
+
+    Of 8 bits where `spec.levels` is 256, else of 16, which hold fewer levels exactly.
 
     Raises:
-        MismatchError: the sample is not spec.shape, or not of 1 or 3 channels.
+        MismatchError: the sample is not spec.shape, or not of 1 or 3 channels, or of 3 and more than 8 bits.
         OutOfRange: a NaN, or the spec's range is not finite.
         OSError: the path cannot be written.
     """
-    pixels = to_eight_bits(sample.unsqueeze(0), spec)[0].cpu().numpy()
-    if len(pixels) not in (1, 3):
-        raise MismatchError(f"{path.name} has {len(pixels)} channels; a PNG is written from 1 or 3. Split it first.")
-    drawn = pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
-    Image.fromarray(drawn).save(path, format="PNG")
-
-
-def _check(tensor: Tensor, spec: SampleSpec) -> None:
-    if not spec.is_image:
-        raise MismatchError(f"the spec is {spec.shape}; expected (channels, height, width). Tables have no pixels.")
-    spec.check(tensor)
-
-
-def _span(spec: SampleSpec) -> float:
-    span = spec.high - spec.low
-    if not (math.isfinite(span) and span > 0):
-        raise OutOfRange(f"the range is [{spec.low}, {spec.high}]; pictures need finite low < high. Set both.")
-    return span
-
-
-def _scaled(values: Tensor, top: int, spec: SampleSpec) -> Tensor:
-    exact = values.double() / top * _span(spec) + spec.low
-    return exact.clamp(spec.low, spec.high).float()
-
-
-@contextmanager
-def _pillow(kind: str, max_pixels: int, notes: list[str]) -> Iterator[None]:
-    """The only place where foreign bytes meet Pillow: whatever it raises means that the file is not read."""
-    with _DECODING, warnings.catch_warnings(record=True) as heard:
-        warnings.simplefilter("always")
-        try:
-            yield
-        except MorelliError:
-            raise
-        except Image.DecompressionBombError as error:
-            raise UnreadableSample(
-                f"claims more pixels than are ever decoded; the limit is {max_pixels}. Expected one sample; crop it."
-            ) from error
-        except Exception as error:  # Pillow's plugins raise nearly every kind on hostile bytes
-            found = f"{type(error).__name__}: {ascii(str(error))[1:-1][:120]}"
-            raise UnreadableSample(
-                f"starts like {kind} but is damaged or cut short ({found}); expected a complete picture. "
-                "Copy or export it again."
-            ) from error
-    quiet = (w for w in heard if not issubclass(w.category, Image.DecompressionBombWarning))
-    notes.extend(sorted({f"decoder warning: {' '.join(str(w.message).split())}" for w in quiet}))
+    channels = len(sample)
+    if channels not in (1, 3):
+        raise MismatchError(f"{path.name} has {channels} channels; a picture is written from 1 or 3. Split it first.")
+    if channels == 3 and spec.levels > EIGHT:
+        raise MismatchError(f"{path.name} is in colour; more than 8 bits are written of grey alone. Split it first.")
+    kind = {".tif": "TIFF", ".tiff": "TIFF"}.get(path.suffix.lower(), "PNG")
+    if spec.levels > EIGHT:
+        pixels = to_sixteen_bits(sample.unsqueeze(0), spec)[0, 0].cpu().numpy().astype(np.uint16)
+    else:
+        drawn = to_eight_bits(sample.unsqueeze(0), spec)[0].cpu().numpy()
+        pixels = drawn[0] if channels == 1 else np.ascontiguousarray(drawn.transpose(1, 2, 0))
+    Image.fromarray(pixels).save(path, format=kind)
 
 
 def _refuse_before_decoding(image: Image.Image, max_pixels: int) -> None:
@@ -267,7 +211,7 @@ def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
         image.load()
         try:
             turned = image.getexif().get(ExifTags.Base.Orientation, 1)
-        except Exception:  # as in _pillow; the pixels are sound
+        except Exception:  # as in `guard`; the pixels are sound
             notes.append("EXIF data is damaged; no orientation applied")
         upright = image.transpose(UPRIGHT[turned]) if turned in UPRIGHT else image
     if turned in UPRIGHT:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from morelli.errors import MismatchError, UnreadableSample
 from morelli.features.protocol import SampleSpec
+from morelli.storage.depth import stored
 from morelli.storage.images import decode, decode_any, from_eight_bits, to_eight_bits, write_image
 from morelli.storage.tables import parse
 
@@ -27,6 +28,7 @@ __all__ = [
     "read",
     "read_all",
     "read_picture",
+    "stored",
     "to_eight_bits",
     "write_image",
 ]
@@ -40,6 +42,7 @@ SUFFIXES = {
     ".bmp": "BMP",
     ".tif": "TIFF",
     ".tiff": "TIFF",
+    ".dcm": "DICOM",
     ".csv": "CSV",
     ".tsv": "TSV",
 }

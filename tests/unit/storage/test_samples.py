@@ -8,6 +8,7 @@ import math
 import os
 import struct
 import zlib
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,7 @@ def test_hand_written_rgb_png_is_read_exactly(tmp_path: Path) -> None:
         "mode": "RGB",
         "bits": 8,
         "size": [4, 2],
+        "levels": 256,
         "coding": "none",
         "notes": [],
     }
@@ -136,10 +138,11 @@ def test_sixteen_bit_grey_keeps_every_bit(tmp_path: Path, name: str) -> None:
     else:
         data = encoded(Image.frombytes("I;16B", (4, 2), shades.astype(">u2").tobytes()), "TIFF")
         assert data.startswith(b"MM")
-    reading = read(put(tmp_path, data, name), UNIT)
+    deep = replace(UNIT, levels=65536)
+    reading = read(put(tmp_path, data, name), deep)
     assert torch.equal(reading.samples, as_expected(shades[None], 65535, UNIT))
-    assert reading.facts["bits"] == 16
-    assert read(put(tmp_path, data, name), RGB).samples.shape == (1, 3, 2, 4)
+    assert (reading.facts["bits"], reading.facts["levels"]) == (16, 65536)
+    assert read(put(tmp_path, data, name), replace(RGB, levels=65536)).samples.shape == (1, 3, 2, 4)
 
 
 def test_grey_and_colour(tmp_path: Path) -> None:
