@@ -25,11 +25,14 @@ class SampleSpec:
     Attributes:
         shape: (channels, height, width) of an image, (columns,) of a table row.
         low, high: the generator's output range; an image's 0 and 255 stand for these. Infinite for tables.
+        grid: of windows of larger images, pixels: they begin at a multiple, and at least as far from every border, where a
+            generator pads. 0: samples are whole images.
     """
 
     shape: tuple[int, ...]
     low: float = -1.0
     high: float = 1.0
+    grid: int = 0
 
     @property
     def is_image(self) -> bool:
@@ -39,6 +42,19 @@ class SampleSpec:
         """Raises MismatchError unless samples are [n, *shape]."""
         if tuple(samples.shape[1:]) != self.shape:
             raise MismatchError(f"samples are {tuple(samples.shape[1:])}; expected {self.shape}.")
+
+    @property
+    def least(self) -> tuple[int, ...]:
+        """The smallest image that is read, height and width."""
+        return tuple(side + 2 * self.grid for side in self.shape[-2:])
+
+    def window(self, height: int, width: int) -> tuple[int, int] | None:
+        """Top and left of the window nearest to the middle of an image; None where the image is not read."""
+        spare = height - self.shape[-2], width - self.shape[-1]
+        if not self.grid or min(spare) < 2 * self.grid:
+            return (0, 0) if not self.grid and spare == (0, 0) else None
+        top, left = (rest // 2 // self.grid * self.grid for rest in spare)
+        return top, left
 
     def outside(self, samples: Tensor) -> Tensor:
         """Boolean [n]: which samples leave [low, high] by more than a thousandth of it."""
@@ -51,12 +67,13 @@ class SampleSpec:
 
     def settings(self) -> dict[str, Any]:
         bounds = {"low": self.low, "high": self.high}
-        return {"shape": list(self.shape)} | {k: v for k, v in bounds.items() if math.isfinite(v)}
+        grid = {"grid": self.grid} if self.grid else {}
+        return {"shape": list(self.shape)} | {k: v for k, v in bounds.items() if math.isfinite(v)} | grid
 
     @staticmethod
     def from_settings(settings: Mapping[str, Any]) -> SampleSpec:
         low, high = settings.get("low", -math.inf), settings.get("high", math.inf)
-        return SampleSpec(tuple(settings["shape"]), float(low), float(high))
+        return SampleSpec(tuple(settings["shape"]), float(low), float(high), settings.get("grid", 0))
 
 
 @dataclass(frozen=True, eq=False)

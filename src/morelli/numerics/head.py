@@ -32,6 +32,8 @@ class Head:
         covariance: [c, c], of the activations' channels (of all inputs of a dense map) around the anchor.
         conditioning: of the map, where it was measured.
         generator: the whole network from latents N(0, I) to samples, for the methods that need more than its end.
+        autoencoder: of a latent decoder, from samples to samples that were encoded and decoded.
+        grid: of a head that makes images of any size, pixels: windows of larger ones begin at a multiple. 0: of one size.
     """
 
     map: LinearMap
@@ -42,6 +44,8 @@ class Head:
     covariance: Tensor | None = None
     conditioning: Conditioning | None = None
     generator: Program | None = None
+    autoencoder: Program | None = None
+    grid: int = 0
 
     def __post_init__(self) -> None:
         if tuple(self.anchor.shape) != self.map.in_shape:
@@ -98,6 +102,7 @@ class Head:
             anchor=self.anchor.to(device, dtype),
             covariance=None if self.covariance is None else self.covariance.to(device, dtype),
             generator=None if self.generator is None else self.generator.to(device),
+            autoencoder=None if self.autoencoder is None else self.autoencoder.to(device),
         )
 
     def state(self) -> State:
@@ -107,14 +112,18 @@ class Head:
             settings["conditioning"] = asdict(self.conditioning)
         if self.covariance is not None:
             tensors["covariance"] = self.covariance
+        if self.grid:
+            settings["grid"] = self.grid
         parts = {"map": self.map.state()}
-        if self.generator is not None:
-            parts["generator"] = self.generator.state()
+        for name, program in (("generator", self.generator), ("autoencoder", self.autoencoder)):
+            if program is not None:
+                parts[name] = program.state()
         return State(settings, tensors, parts)
 
     @staticmethod
     def from_state(state: State) -> Head:
-        measured = state.settings.get("conditioning")  # older heads have none of these three
+        measured = state.settings.get("conditioning")  # older heads have none of what is asked for by `get`
+        programs = {name: Program.from_state(part) for name, part in state.parts.items() if name != "map"}
         return Head(
             map_from_state(state.parts["map"]),
             state.tensors["bias"],
@@ -123,5 +132,7 @@ class Head:
             state.settings.get("nonnegative", False),
             state.tensors.get("covariance"),
             None if measured is None else Conditioning(**measured),
-            Program.from_state(state.parts["generator"]) if "generator" in state.parts else None,
+            programs.get("generator"),
+            programs.get("autoencoder"),
+            state.settings.get("grid", 0),
         )
