@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from morelli import Head, TorchGenerator
 from morelli.generators.capture import capture
+from morelli.generators.tiny_autoencoder import tiny_decoder, tiny_encoder
 from morelli.numerics.program import Program
 
 LATENT = 12
@@ -155,6 +158,26 @@ def toy_program(head: Head) -> Program:
 def toy_features() -> Program:
     """Something else than pixels to compare 8×8 images by."""
     return capture(_seeded(nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU()), 0), (3, 8, 8))
+
+
+@cache
+def toy_autoencoder() -> Program:
+    """8×8 images, encoded and decoded."""
+    halves = nn.Conv2d(3, 6, 3, 2, 1), nn.Tanh(), nn.Upsample(scale_factor=2), nn.Conv2d(6, 3, 3, padding=1)
+    return capture(_seeded(nn.Sequential(*halves), 0), (3, 8, 8))
+
+
+def write_tiny_autoencoder(folder: Path, seed: int = 0, width: int = 8) -> Path:
+    """Plain TAESD files, smaller, which make RGB in [0, 1]; the decoder's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = torch.Generator().manual_seed(seed)
+    for half, module in (("encoder", tiny_encoder(4, width)), ("decoder", tiny_decoder(4, width))):
+        weights = {}
+        for name, tensor in module.state_dict().items():
+            fan = tensor[0].numel() if tensor.ndim > 1 else 25
+            weights[name] = torch.randn(tensor.shape, generator=rng) / fan**0.5 / (1 if tensor.shape[0] == 3 else 2)
+        save_file(weights, folder / f"toy_{half}.safetensors")
+    return folder / "toy_decoder.safetensors"
 
 
 def toy_samples(name: str, n: int, seed: int = 5, generator_seed: int = 0) -> Tensor:

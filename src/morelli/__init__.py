@@ -13,6 +13,7 @@ from morelli.errors import MorelliError
 
 if TYPE_CHECKING:
     from morelli.app.attributing import attribute
+    from morelli.app.autoencoders import reconstruct
     from morelli.app.banks import train_bank
     from morelli.app.bundles import inspect, load, save
     from morelli.app.fingerprints import train_fingerprint
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
     from morelli.attribution.attributor import Attributor
     from morelli.attribution.report import Outcome, Report, Verdict
     from morelli.features.protocol import SampleSpec
+    from morelli.generators.latent_decoder import LatentDecoder
     from morelli.generators.torch_module import TorchGenerator
     from morelli.numerics.activation import Clip, Identity, Rescaled, Sigmoid, Tanh
     from morelli.numerics.head import Head
+    from morelli.storage.autoencoders import load_autoencoder
     from morelli.storage.generators import load_generator
     from morelli.storage.samples import write_image
 
@@ -36,6 +39,7 @@ _WHERE = {
     "inspect": "app.bundles",
     "lineage": "app.identifying",
     "load": "app.bundles",
+    "reconstruct": "app.autoencoders",
     "save": "app.bundles",
     "train": "app.training",
     "train_bank": "app.banks",
@@ -46,6 +50,7 @@ _WHERE = {
     "Outcome": "attribution.report",
     "Report": "attribution.report",
     "Verdict": "attribution.report",
+    "LatentDecoder": "generators.latent_decoder",
     "SampleSpec": "features.protocol",
     "TorchGenerator": "generators.torch_module",
     "Clip": "numerics.activation",
@@ -54,6 +59,7 @@ _WHERE = {
     "Sigmoid": "numerics.activation",
     "Tanh": "numerics.activation",
     "Head": "numerics.head",
+    "load_autoencoder": "storage.autoencoders",
     "load_generator": "storage.generators",
     "write_image": "storage.samples",
 }
@@ -63,6 +69,7 @@ __all__ = [
     "Clip",
     "Head",
     "Identity",
+    "LatentDecoder",
     "MorelliError",
     "Outcome",
     "Report",
@@ -79,7 +86,9 @@ __all__ = [
     "inspect",
     "lineage",
     "load",
+    "load_autoencoder",
     "load_generator",
+    "reconstruct",
     "save",
     "train",
     "train_bank",

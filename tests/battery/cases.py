@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from toys import toy_features, toy_program
+from toys import toy_autoencoder, toy_features, toy_program
 
 from morelli import Head, SampleSpec, Tanh
 from morelli.detectors.deep_sad import DeepSadRecipe
@@ -23,6 +23,7 @@ from morelli.detectors.ridge import RidgeRecipe
 from morelli.detectors.stacked import StackedRecipe
 from morelli.detectors.template import TemplateRecipe
 from morelli.features.baselines import LogDct, RawValues
+from morelli.features.double_reconstruction import DoubleReconstruction
 from morelli.features.full_inversion import FullInversion
 from morelli.features.imprint import Imprint
 from morelli.features.inversion import Inversion
@@ -128,6 +129,9 @@ EXTRACTORS: dict[str, Callable[[Head], Extractor]] = {
         restarts=2,
         steps=2,  # with more the excess is zero: toys' samples are not rounded
     ),
+    "double_reconstruction": lambda head: DoubleReconstruction(
+        toy_autoencoder(), SampleSpec(head.map.out_shape, head.activation.low, head.activation.high)
+    ),
     "imprint": lambda head: Imprint(SampleSpec(head.map.out_shape, head.activation.low, head.activation.high)),
     "residual": lambda head: NoiseResidual(SampleSpec(head.map.out_shape, head.activation.low, head.activation.high)),
 }
@@ -154,4 +158,5 @@ METHODS: dict[str, tuple[str, str]] = {
     "sm-inv": ("full_inversion", "distance"),
     "sm-inv-perceptual": ("full_inversion", "distance"),
     "latent": ("latent_search", "distance"),
+    "aedr": ("double_reconstruction", "distance"),
 }

@@ -63,7 +63,7 @@ def test_a_method_pairs_an_extractor_with_a_recipe(name: str) -> None:
     assert (wide.state().settings["type"], recipe.settings()["type"]) == cases.METHODS[name]
 
 
-@pytest.mark.parametrize("name", ["sm-inv", "sm-inv-perceptual", "latent"])
+@pytest.mark.parametrize("name", ["sm-inv", "sm-inv-perceptual", "latent", "aedr"])
 def test_full_inversion_needs_the_whole_generator(name: str) -> None:
     with pytest.raises(UnsuitableProgram, match="--whole"):
         kinds.METHODS[name].extractor(toy_heads()["deconvolution"])
@@ -97,4 +97,5 @@ def _wide_head() -> Head:
         Tanh(),
         torch.zeros(4, 16, 16),
         generator=Program((5,), (), {}),
+        autoencoder=Program((3, 32, 32), (), {}),
     )

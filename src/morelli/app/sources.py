@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from morelli.errors import MismatchError
+from morelli.errors import MismatchError, UnreadableSample
 from morelli.features.protocol import SampleSpec
+from morelli.numerics.head import Head
 from morelli.numerics.perturbations import parse
 from morelli.storage.depth import from_eight_bits, to_eight_bits
-from morelli.storage.samples import find, read_all
+from morelli.storage.samples import find, read_all, read_picture
 
 Source = str | Path | Sequence[str | Path] | Tensor
 Stage = Callable[[str, int], Callable[[int], None]]  # (what, how many) → told how many more are done
@@ -57,6 +58,22 @@ def gather(source: Source, spec: SampleSpec, what: str, stage: Stage) -> Samples
     known = collection.facts if spec.is_image else [{}] * len(collection.samples)
     about = {"samples": len(collection.samples), "sha256": digest, "formats": formats, "refused": refused[:100]}
     return Samples(collection.samples, known, about)
+
+
+def sized(head: Head, own: Source) -> Head:
+    """A head of images of any size as one of whole images, if the own samples are no larger than its windows."""
+    if not head.grid:
+        return head
+    shape = head.map.out_shape[1:]
+    if isinstance(own, Tensor):
+        return replace(head, grid=0)
+    for path in find(own):
+        try:
+            whole = tuple(read_picture(path)[0].shape[1:]) == shape
+        except UnreadableSample:
+            continue
+        return replace(head, grid=0) if whole else head
+    return head
 
 
 def turned_images(images: Tensor) -> Tensor:

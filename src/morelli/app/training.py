@@ -16,7 +16,7 @@ from morelli._version import __version__
 from morelli.app.bundles import load_head, save
 from morelli.app.imprinting import CONDITIONS, MOST, fit_imprint
 from morelli.app.methods import build_extractor, build_recipe, default_method
-from morelli.app.sources import Samples, Source, Stage, gather, perturbed, silent, turned_images
+from morelli.app.sources import Samples, Source, Stage, gather, perturbed, silent, sized, turned_images
 from morelli.attribution.attributor import Attributor, fit_attributor
 from morelli.detectors.distance import DistanceRecipe
 from morelli.detectors.folds import FoldsRecipe
@@ -105,7 +105,7 @@ def train(
     """
     if out is not None and Path(out).exists() and not overwrite:
         raise UnreadableBundle(f"{out} exists. Choose another name, or overwrite it (`--overwrite`).")
-    head = load_head(head) if isinstance(head, str | Path) else head
+    head = sized(load_head(head) if isinstance(head, str | Path) else head, own)
     search = {"restarts": restarts, "steps": steps, "start": start}
     method = method or default_method(head)
     extractor = build_extractor(head, method, inversion, weight, gap, search, perceptual)

@@ -16,6 +16,7 @@ from morelli.detectors.stacked import Stacked, StackedRecipe
 from morelli.detectors.template import Template, TemplateRecipe
 from morelli.errors import UnsuitableProgram
 from morelli.features.baselines import LogDct, RawValues
+from morelli.features.double_reconstruction import DoubleReconstruction
 from morelli.features.full_inversion import FullInversion
 from morelli.features.imprint import Imprint
 from morelli.features.inversion import Inversion, attribution_solver
@@ -45,6 +46,7 @@ EXTRACTORS: dict[str, Callable[[State], Extractor]] = {
     "full_inversion": FullInversion.from_state,
     "latent_search": LatentSearch.from_state,
     "imprint": Imprint.from_state,
+    "double_reconstruction": DoubleReconstruction.from_state,
 }
 DETECTORS: dict[str, Callable[[State], Detector]] = {
     "deep_sad": DeepSad.from_state,
@@ -138,6 +140,15 @@ def _whole(head: Head) -> Program:
     return head.generator
 
 
+def _double_reconstruction(head: Head) -> Extractor:
+    if head.autoencoder is None:
+        raise UnsuitableProgram(
+            "this method encodes and decodes samples, and the head holds no autoencoder. Make the head again with "
+            "`morelli head --diffusers … --whole`."
+        )
+    return DoubleReconstruction(head.autoencoder, Inversion(head).spec)
+
+
 def _deep_sad(spec: SampleSpec, standardise: str, channels: int | None = None) -> DetectorRecipe:
     """Epochs and rates of the paper: small GANs 50; wide images and tables 100 with two drops."""
     if not spec.is_image:
@@ -163,6 +174,7 @@ METHODS = {
     "sm-inv": Method(_full_inversion, lambda spec: DistanceRecipe()),
     "sm-inv-perceptual": Method(_full_inversion, lambda spec: DistanceRecipe()),
     "latent": Method(_latent_search, lambda spec: DistanceRecipe()),
+    "aedr": Method(_double_reconstruction, lambda spec: DistanceRecipe()),
 }
 
 

@@ -35,6 +35,7 @@ class Method(StrEnum):
     sm_inv = "sm-inv"
     sm_inv_perceptual = "sm-inv-perceptual"
     latent = "latent"
+    aedr = "aedr"
 
 
 class DetectorName(StrEnum):
@@ -97,11 +98,24 @@ def _root(
 
 @app.command()
 def head(
-    factory: Annotated[str, typer.Argument(help="package.module:function that returns your torch module. It is run.")],
     out: Annotated[Path, typer.Option(help="Where to write the head.")],
-    whole: Annotated[bool, typer.Option("--whole", help="Also store the whole generator (sm-inv, latent).")] = False,
+    factory: Annotated[
+        str | None, typer.Argument(help="package.module:function that returns your torch module. It is run.")
+    ] = None,
+    diffusers: Annotated[
+        Path | None, typer.Option(help="In place of a factory: an autoencoder's folder or safetensors file.")
+    ] = None,
+    source: Annotated[
+        list[str] | None, typer.Option(help="Latents or photographs for --diffusers, in place of normal latents.")
+    ] = None,
+    size: Annotated[int, typer.Option(help="Pixels a side of the windows that --diffusers judges by.")] = 128,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Also store the whole generator (sm-inv, latent) or autoencoder (aedr).")
+    ] = False,
     latent: Annotated[str, typer.Option(help="Shape of one latent, drawn from N(0, I), for example 100x1x1.")] = "",
-    draws: Annotated[int, typer.Option(help="Latents over which the mean activation is taken.")] = 10_000,
+    draws: Annotated[
+        int | None, typer.Option(help="Latents over which the mean activation is taken: 10000; with --diffusers 200.")
+    ] = None,
     layer: Annotated[str | None, typer.Option(help="Name of the last linear layer, instead of searching.")] = None,
     levels: Annotated[int, typer.Option(help="Values that a pixel of its files can take: 65536 of 16 bits.")] = 256,
     window: Annotated[str, typer.Option(help="centre,width in which its DICOM files are read; else their own.")] = "",
@@ -113,24 +127,57 @@ def head(
 
     Example: morelli head mypkg.gan:load --latent 100x1x1 --out my.head
     """
+    from morelli.app.autoencoders import DRAWS, head_from_autoencoder
     from morelli.app.heads import head_from_factory
 
+    if (factory is None) == (diffusers is None):
+        raise MorelliError("a head is made from one thing: give package.module:function or --diffusers, not both.")
     with bars() as stage:
-        found = head_from_factory(
-            factory,
-            out,
-            latent=latent,
-            draws=draws,
-            layer=layer,
-            whole=whole,
-            levels=levels,
-            window=window,
-            seed=seed,
-            device=device_of(device),
-            overwrite=overwrite,
-            stage=stage,
-        )
+        common = {"whole": whole, "seed": seed, "device": device_of(device), "overwrite": overwrite, "stage": stage}
+        if diffusers is not None:
+            found = head_from_autoencoder(
+                diffusers,
+                out,
+                source=source,
+                draws=draws or DRAWS,
+                size=size,
+                **common,  # type: ignore[arg-type]
+            )
+        else:
+            found = head_from_factory(
+                str(factory),
+                out,
+                latent=latent,
+                draws=draws or 10_000,
+                layer=layer,
+                levels=levels,
+                window=window,
+                **common,  # type: ignore[arg-type]
+            )
     print(f"{found}\nwritten: {out}")
+
+
+@app.command()
+def reconstruct(
+    autoencoder: Annotated[Path, typer.Argument(help="Folder of diffusers', or safetensors file.")],
+    source: Annotated[list[str], typer.Argument(help="Photographs, or a file of latents (.npy, .safetensors).")],
+    out: Annotated[Path, typer.Option(help="A folder to write the images to, as PNG.")],
+    size: Annotated[int, typer.Option(min=8, help="Pixels a side at most; of larger photographs the middle.")] = 512,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Make own samples of a latent decoder: photographs encoded and decoded, or latents decoded.
+
+    Example: morelli reconstruct vae/ photos/ --out own/
+    """
+    from morelli.app.autoencoders import reconstruct as run
+
+    with bars() as stage:
+        made = run(autoencoder, source, out, size=size, device=device_of(device), overwrite=overwrite, stage=stage)
+    for _, reason in made.refused:
+        errors.print(f"refused: {reason}", markup=False, soft_wrap=True)
+    print(f"written: {made.written} images to {out}")
+    raise typer.Exit(SOME_REFUSED if made.refused else 0)
 
 
 @app.command()

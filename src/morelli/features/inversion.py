@@ -70,7 +70,10 @@ class Inversion:
     @property
     def spec(self) -> SampleSpec:
         stored = self.head.stored
-        return SampleSpec(self.head.map.out_shape, stored.low, stored.high, self.head.levels, self.head.window)
+        head = self.head
+        return SampleSpec(
+            head.map.out_shape, stored.low, stored.high, levels=head.levels, window=head.window, grid=head.grid
+        )
 
     def extract(
         self, samples: Tensor, progress: Progress | None = None, facts: Sequence[Facts] | None = None

@@ -29,6 +29,8 @@ class SampleSpec:
             tables.
         levels: how many values a stored pixel can take: 256 of 8 bits, 65,536 of 16.
         window: (centre, width) in which DICOM files are read, in their rescaled units; None: each file's own.
+        grid: of windows of larger images, pixels: they begin at a multiple, and at least as far from every border, where a
+            generator pads. 0: samples are whole images.
     """
 
     shape: tuple[int, ...]
@@ -36,6 +38,7 @@ class SampleSpec:
     high: float = 1.0
     levels: int = LEVELS
     window: tuple[float, float] | None = None
+    grid: int = 0
 
     @property
     def is_image(self) -> bool:
@@ -45,6 +48,19 @@ class SampleSpec:
         """Raises MismatchError unless samples are [n, *shape]."""
         if tuple(samples.shape[1:]) != self.shape:
             raise MismatchError(f"samples are {tuple(samples.shape[1:])}; expected {self.shape}.")
+
+    @property
+    def least(self) -> tuple[int, ...]:
+        """The smallest image that is read, height and width."""
+        return tuple(side + 2 * self.grid for side in self.shape[-2:])
+
+    def place(self, height: int, width: int) -> tuple[int, int] | None:
+        """Top and left of the window nearest to the middle of an image; None where the image is not read."""
+        spare = height - self.shape[-2], width - self.shape[-1]
+        if not self.grid or min(spare) < 2 * self.grid:
+            return (0, 0) if not self.grid and spare == (0, 0) else None
+        top, left = (rest // 2 // self.grid * self.grid for rest in spare)
+        return top, left
 
     def outside(self, samples: Tensor) -> Tensor:
         """Boolean [n]: which samples leave [low, high] by more than a thousandth of it."""
@@ -58,12 +74,12 @@ class SampleSpec:
     def settings(self) -> dict[str, Any]:
         bounds = {"low": self.low, "high": self.high}
         found = {"shape": list(self.shape)} | {k: v for k, v in bounds.items() if math.isfinite(v)}
-        return found | storing_settings(self.levels, self.window)
+        return found | storing_settings(self)
 
     @staticmethod
     def from_settings(settings: Mapping[str, Any]) -> SampleSpec:
         low, high = settings.get("low", -math.inf), settings.get("high", math.inf)
-        return SampleSpec(tuple(settings["shape"]), float(low), float(high), *storing_from_settings(settings))
+        return SampleSpec(tuple(settings["shape"]), float(low), float(high), **storing_from_settings(settings))
 
 
 @dataclass(frozen=True, eq=False)

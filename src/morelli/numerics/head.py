@@ -34,8 +34,10 @@ class Head:
         covariance: [c, c], of the activations' channels (of all inputs of a dense map) around the anchor.
         conditioning: of the map, where it was measured.
         generator: the whole network from latents N(0, I) to samples, for the methods that need more than its end.
+        autoencoder: of a latent decoder, from samples to samples that were encoded and decoded.
         levels: how many values a pixel of a stored image can take, see docs/medical.md.
         window: (centre, width) in which DICOM files are read, in their rescaled units; None: each file's own.
+        grid: of a head that makes images of any size, pixels: windows of larger ones begin at a multiple. 0: of one size.
     Raises:
         MismatchError: the anchor or the bias does not suit the map.
         OutOfRange: levels that no file has, or a window without width.
@@ -49,8 +51,10 @@ class Head:
     covariance: Tensor | None = None
     conditioning: Conditioning | None = None
     generator: Program | None = None
+    autoencoder: Program | None = None
     levels: int = LEVELS
     window: tuple[float, float] | None = None
+    grid: int = 0
 
     def __post_init__(self) -> None:
         if not LEVELS <= self.levels <= MOST_LEVELS:
@@ -113,24 +117,27 @@ class Head:
             anchor=self.anchor.to(device, dtype),
             covariance=None if self.covariance is None else self.covariance.to(device, dtype),
             generator=None if self.generator is None else self.generator.to(device),
+            autoencoder=None if self.autoencoder is None else self.autoencoder.to(device),
         )
 
     def state(self) -> State:
         settings: dict[str, Any] = {"activation": self.activation.settings(), "nonnegative": self.nonnegative}
-        settings |= storing_settings(self.levels, self.window)
+        settings |= storing_settings(self)
         tensors = {"bias": self.bias, "anchor": self.anchor}
         if self.conditioning is not None:
             settings["conditioning"] = asdict(self.conditioning)
         if self.covariance is not None:
             tensors["covariance"] = self.covariance
         parts = {"map": self.map.state()}
-        if self.generator is not None:
-            parts["generator"] = self.generator.state()
+        for name, program in (("generator", self.generator), ("autoencoder", self.autoencoder)):
+            if program is not None:
+                parts[name] = program.state()
         return State(settings, tensors, parts)
 
     @staticmethod
     def from_state(state: State) -> Head:
-        measured = state.settings.get("conditioning")  # older heads have none of these three
+        measured = state.settings.get("conditioning")  # older heads have none of what is asked for by `get`
+        programs = {name: Program.from_state(part) for name, part in state.parts.items() if name != "map"}
         return Head(
             map_from_state(state.parts["map"]),
             state.tensors["bias"],
@@ -139,18 +146,20 @@ class Head:
             state.settings.get("nonnegative", False),
             state.tensors.get("covariance"),
             None if measured is None else Conditioning(**measured),
-            Program.from_state(state.parts["generator"]) if "generator" in state.parts else None,
-            *storing_from_settings(state.settings),
+            programs.get("generator"),
+            programs.get("autoencoder"),
+            **storing_from_settings(state.settings),
         )
 
 
-def storing_settings(levels: int, window: tuple[float, float] | None) -> dict[str, Any]:
-    """What is to be said of how images are stored; nothing of eight bits and files' own windows, as ever."""
-    found: dict[str, Any] = {} if levels == LEVELS else {"levels": levels}
-    return found if window is None else found | {"window": list(window)}
+def storing_settings(of: Any) -> dict[str, Any]:
+    """Of a head or a `SampleSpec`, what is not as usual of how samples are stored."""
+    usual: dict[str, Any] = {"levels": LEVELS, "window": None, "grid": 0}
+    return {name: getattr(of, name) for name, value in usual.items() if getattr(of, name) != value}
 
 
-def storing_from_settings(settings: Mapping[str, Any]) -> tuple[int, tuple[float, float] | None]:
+def storing_from_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The inverse of `storing_settings`."""
-    window = settings.get("window")
-    return settings.get("levels", LEVELS), None if window is None else (float(window[0]), float(window[1]))
+    return {name: settings[name] for name in ("levels", "grid") if name in settings} | (
+        {"window": tuple(map(float, settings["window"]))} if "window" in settings else {}
+    )

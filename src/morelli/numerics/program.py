@@ -144,6 +144,8 @@ def _operation(name: str) -> Any:
         return PYTHON[name]
     if name == "_native_batch_norm_legit_no_training.default":
         return _batch_norm
+    if name == "native_group_norm.default":
+        return _group_norm
     if name not in OPERATIONS:
         raise UnsuitableProgram(f"operation '{name}' is not among those that a stored network may use.")
     if name in ("view.default", "_unsafe_view.default"):
@@ -158,6 +160,11 @@ def _batch_norm(x: Tensor, *options: Any) -> Any:
         if vector is not None and tuple(vector.shape) != tuple(x.shape[1:2]):
             raise UnsuitableProgram(f"a batch norm of {tuple(x.shape)} has statistics of {tuple(vector.shape)}.")
     return torch.ops.aten._native_batch_norm_legit_no_training.default(x, *options)
+
+
+def _group_norm(x: Tensor, *options: Any) -> Any:
+    """Whatever the memory layout; torch's own takes one only."""
+    return torch.ops.aten.native_group_norm.default(x.contiguous(), *options)
 
 
 def _references(value: Any) -> list[tuple[str, Any]]:

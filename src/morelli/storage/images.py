@@ -50,7 +50,8 @@ def decode(data: bytes, spec: SampleSpec, max_pixels: int) -> tuple[Tensor, dict
     """Reads one picture; the format is decided by its first bytes.
 
     Args:
-        spec: of 1 or 3 channels. A value v of b bits becomes low + v/(2^b-1) * (high-low); for DICOM see `dicom`.
+        spec: of 1 or 3 channels. A value v of b bits becomes low + v/(2^b-1) * (high-low); for DICOM see `dicom`. With a
+            grid, of a larger picture the window nearest to the middle is read.
         max_pixels: checked against the header, before anything is decoded.
     Returns:
         float32 [1, *spec.shape] in [spec.low, spec.high], and facts: `format`, `mode` as stored, `bits` per
@@ -68,12 +69,20 @@ def decode(data: bytes, spec: SampleSpec, max_pixels: int) -> tuple[Tensor, dict
     if channels not in (1, 3):
         raise MismatchError(f"is a picture, read with 1 or 3 channels; this model reads {channels}. Give it its own.")
     shares, facts = _decoded(data, channels, max_pixels, spec.window)
-    if facts["size"] != [width, height]:
+    place = spec.place(*shares.shape[1:])
+    if place is None:
+        reads = f"{width}x{height}"
+        if spec.grid:
+            reads += f" from the middle of {spec.least[1]}x{spec.least[0]} or more"
         raise MismatchError(
-            f"is {facts['size'][0]}x{facts['size'][1]}; this model reads {width}x{height}. Pictures are never resized: "
+            f"is {facts['size'][0]}x{facts['size'][1]}; this model reads {reads}. Pictures are never resized: "
             "give the file as the generator wrote it."
         )
     check_depth(shares, facts, spec)
+    if facts["size"] != [width, height]:
+        top, left = place
+        facts["notes"].append(f"the {width}x{height} pixels at ({left}, {top}) were read")
+        shares = shares[:, top : top + height, left : left + width]
     return scaled(shares[None], spec), facts
 
 
