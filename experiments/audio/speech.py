@@ -16,7 +16,7 @@ LOUDNESS = 0.08  # root mean square, before clipping at 0.95
 # For each language: voices, who, does, what, where.
 LANGUAGES = {
     "en": (
-        "en-gb en-us en-gb-scotland en-029".split(),
+        ["en-gb", "en-us", "en-gb-scotland", "en-029"],
         "the baker|my neighbour|an old sailor|the youngest sister|our teacher|the clockmaker|a tired farmer|nobody",
         "carried|painted|forgot|repaired|described|sold|found|admired",
         "a wooden chair|the blue window|seven letters|a heavy lantern|the broken violin|his yellow coat|four apples",

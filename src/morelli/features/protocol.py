@@ -23,17 +23,28 @@ class SampleSpec:
     """What samples must look like.
 
     Attributes:
-        shape: (channels, height, width) of an image, (columns,) of a table row.
-        low, high: the generator's output range; an image's 0 and 255 stand for these. Infinite for tables.
+        shape: (channels, height, width) of an image, (channels, samples) of a window of sound, (columns,) of a row.
+        low, high: the generator's output range; an image's 0 and 255, and full scale of sound, stand for these.
+            Infinite for tables.
+        rate: of sound, samples a second; None where any will do.
     """
 
     shape: tuple[int, ...]
     low: float = -1.0
     high: float = 1.0
+    rate: int | None = None
 
     @property
     def is_image(self) -> bool:
         return len(self.shape) == 3
+
+    @property
+    def is_audio(self) -> bool:
+        return len(self.shape) == 2
+
+    @property
+    def is_table(self) -> bool:
+        return len(self.shape) == 1
 
     def check(self, samples: Tensor) -> None:
         """Raises MismatchError unless samples are [n, *shape]."""
@@ -51,12 +62,13 @@ class SampleSpec:
 
     def settings(self) -> dict[str, Any]:
         bounds = {"low": self.low, "high": self.high}
-        return {"shape": list(self.shape)} | {k: v for k, v in bounds.items() if math.isfinite(v)}
+        rate = {} if self.rate is None else {"rate": self.rate}
+        return {"shape": list(self.shape)} | {k: v for k, v in bounds.items() if math.isfinite(v)} | rate
 
     @staticmethod
     def from_settings(settings: Mapping[str, Any]) -> SampleSpec:
         low, high = settings.get("low", -math.inf), settings.get("high", math.inf)
-        return SampleSpec(tuple(settings["shape"]), float(low), float(high))
+        return SampleSpec(tuple(settings["shape"]), float(low), float(high), settings.get("rate"))
 
 
 @dataclass(frozen=True, eq=False)

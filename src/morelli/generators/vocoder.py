@@ -1,4 +1,4 @@
-"""Compact vocoders, log-mel spectrogram [n, mels, frames] → waveform [n, 1, frames · hop] in [−1, 1], and their critics.
+"""Compact vocoders, log-mel spectrogram [n, mels, frames] → waveform [n, 1, frames · 256] in [−1, 1], and critics.
 
 Sources: MelGAN (arXiv 1910.06711), HiFi-GAN (arXiv 2010.05646, its V2 with residual blocks of kind 2). Both upsample by
 8·8·2·2 and end in a convolution of seven taps and tanh, as published. Differences: fewer channels, two critics
@@ -75,9 +75,7 @@ def melgan_generator(width: int = 16, mels: int = 80) -> nn.Sequential:
         before, after = 16 * width // 2**i, 8 * width // 2**i
         layers += [nn.LeakyReLU(SLOPE), _up(before, after, rate)]
         layers += [ResidualStack(after, 3**j) for j in range(3)]
-    return nn.Sequential(
-        *layers, nn.LeakyReLU(SLOPE), nn.ReflectionPad1d(3), _conv(width, 1, 7, padding=0), nn.Tanh()
-    )
+    return nn.Sequential(*layers, nn.LeakyReLU(SLOPE), nn.ReflectionPad1d(3), _conv(width, 1, 7, padding=0), nn.Tanh())
 
 
 def hifigan_generator(width: int = 8, mels: int = 80) -> nn.Sequential:
