@@ -6,8 +6,8 @@ All sources render the same utterances, which no vocoder was trained on; a draw 
 Everything goes through files and the public API.
 """
 
-import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,10 +29,10 @@ DRAWS = (0, 1, 2)
 TESTS = 40  # utterances
 CLOSED = {"method": "flipad", "inversion": "closed-form", "detector": "lda"}
 METHODS = {  # settings of morelli.train, frames of a window, own files, whether espeak-ng's originals are negatives
-    "imprint": ({}, s.FRAMES, 240, False),
+    "imprint": ({}, s.FRAMES, 160, False),
     "closed form, LDA": (CLOSED, 16, 60, True),
-    "raw, LDA": ({"method": "rawpad", "detector": "lda"}, s.FRAMES, 240, True),
-    "spectrum, LDA": ({"method": "dctpad", "detector": "lda"}, s.FRAMES, 240, True),
+    "raw, LDA": ({"method": "rawpad", "detector": "lda"}, s.FRAMES, 160, True),
+    "spectrum, LDA": ({"method": "dctpad", "detector": "lda"}, s.FRAMES, 160, True),
 }
 TESTED = ("none", "mp3:128", "opus:64", "hiss:30", "cut", "mp3:128, then WAV")
 FILES = s.FOLDER / "files"
@@ -70,22 +70,34 @@ def judged(run: p.Run, method: str, draw: int, target: str) -> None:
     settings, frames, count, negatives = METHODS[method]
     conditions = TESTED if method == "imprint" else ("none",)
 
-    def cell() -> dict:
-        own, test = divided(draw)
+    own, test = divided(draw)
+    bundle = s.FOLDER / "attributors" / f"{method.split(',')[0].replace(' ', '-')}-{draw}-{target}"
+
+    def trained() -> dict:
+        bundle.parent.mkdir(exist_ok=True)
         mine = write(target, "none", own[:count])
         other = write("espeak", "none", own[:count]) if negatives else None
         head = s.generator(target, frames).head(64, 0)
-        attributor = p.morelli.train(head, mine, other, rate=p.RATE, seed=draw, **settings)
-        found: dict = {"warnings": attributor.card["warnings"], "own": attributor.card["own"]["trained_on"]}
-        found["held_out"] = len(attributor.held_out)
-        for condition in conditions:
-            found[condition] = {}
-            for source in s.SOURCES:
-                report = p.morelli.attribute(write(source, condition, test), attributor)
-                found[condition]["own" if source == target else source] = shares(attributor, report)
-        return found
+        start = time.process_time()
+        found = p.morelli.train(head, mine, other, out=bundle, overwrite=True, rate=p.RATE, seed=draw, **settings)
+        card = found.card
+        used = {name: card["own"][name] for name in ("trained_on", "held_out")}
+        return used | {"warnings": card["warnings"], "CPU seconds": round(time.process_time() - start, 1)}
 
-    run.cell(f"{method}/{draw}/{target}", cell)
+    run.cell(f"{method}/{draw}/{target}", trained)
+    for source in s.SOURCES:
+        if source in s.VOCODERS and not (s.FOLDER / f"{source}.vocoder").exists():
+            continue  # not trained yet; the cell is made by a later run
+
+        def against(source: str = source) -> dict:
+            attributor = p.morelli.load(bundle)
+            found = {}
+            for condition in conditions:
+                report = p.morelli.attribute(write(source, condition, test), attributor)
+                found[condition] = shares(attributor, report)
+            return found
+
+        run.cell(f"{method}/{draw}/{target}/{'own' if source == target else source}", against)
 
 
 def shares(attributor: p.Attributor, report: p.morelli.Report) -> list[float]:
@@ -121,7 +133,8 @@ def main() -> None:
         def every(run: p.Run, method: str = method) -> None:
             for draw in DRAWS:
                 for target in s.VOCODERS:
-                    judged(run, method, draw, target)
+                    if (s.FOLDER / f"{target}.vocoder").exists():
+                        judged(run, method, draw, target)
 
         passes[method] = every
     for wanted in sys.argv[1:] or passes:
@@ -131,7 +144,6 @@ def main() -> None:
         run.content["settings"].pop("rows")
         passes[wanted](run)
         run.save()
-    shutil.rmtree(FILES, ignore_errors=True)
 
 
 if __name__ == "__main__":

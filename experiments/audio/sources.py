@@ -20,7 +20,7 @@ from morelli.storage import bundle  # noqa: E402
 FOLDER = HERE.parents[1] / "runs" / "vocoders"
 VOCODERS = ("melgan-0", "melgan-1", "hifigan-0", "hifigan-1")
 SOURCES = (*VOCODERS, "griffin-lim", "espeak")
-FIRST, COUNT = 600, 300  # sentences; none was seen in training
+FIRST, COUNT = 600, 200  # sentences; none was seen in training
 FRAMES = 62
 ROUNDS = 32  # of Griffin-Lim
 
@@ -69,7 +69,7 @@ def rendered(name: str) -> list[torch.Tensor]:
         with torch.no_grad():
             waves = [make(mels_of(wave)) for wave in speech()]
         torch.save([(wave * 32768).round().clamp(-32768, 32767).to(torch.int16) for wave in waves], path)
-    return [wave.float() / 32768 for wave in torch.load(path, weights_only=True)]
+    return [wave.float() / 32768 for wave in torch.load(path, weights_only=True)[:COUNT]]
 
 
 def griffin_lim(mels: torch.Tensor) -> torch.Tensor:

@@ -21,7 +21,7 @@ from morelli.features.protocol import Extractor, Facts
 from morelli.numerics.sound_history import SoundHistory
 from morelli.numerics.sound_perturbations import parse_sound
 
-SOUND_CONDITIONS = ("none", "mp3:128", "mp3:64", "opus:64", "opus:32", "hiss:30")
+SOUND_CONDITIONS = ("none", "mp3:128", "mp3:64", "opus:64", "hiss:30")
 RATE = 16_000  # of codecs, where own samples are tensors and no rate is known
 
 

@@ -55,11 +55,7 @@ def build_extractor(
         raise MorelliError(f"there is no method '{method}'; there are {', '.join(METHODS)}.")
     if inversion is not None and inversion not in INVERSIONS:
         raise MorelliError(f"there is no inversion '{inversion}'; there are {', '.join(INVERSIONS)}.")
-    extractor = METHODS[method].extractor(head)
-    if hop is not None:
-        if not isinstance(extractor, SoundImprint):
-            raise MorelliError("a hop was given, but only imprints of sound have one. Leave it out.")
-        extractor = replace(extractor, hop=hop)
+    extractor = METHODS[method].extractor(head) if hop is None else _imprint_of(head, method, hop)
     given = {name: value for name, value in (search or {}).items() if value is not None}
     if isinstance(extractor, FullInversion):
         if method == PERCEPTUAL:
@@ -90,6 +86,13 @@ def build_extractor(
     return extractor if weight is None else replace(extractor, weight=weight)
 
 
+def _imprint_of(head: Head, method: str, hop: int) -> SoundImprint:
+    spec = Inversion(head).spec
+    if method != "imprint" or not spec.is_audio:
+        raise MorelliError("a hop was given, but only imprints of sound have one. Leave it out.")
+    return SoundImprint(spec, hop)
+
+
 def build_recipe(
     spec: SampleSpec,
     method: str,
@@ -101,9 +104,7 @@ def build_recipe(
     """The method's detector recipe, or the named one. Raises MorelliError for an unknown name."""
     if detector is not None and detector not in RECIPES:
         raise MorelliError(f"there is no detector '{detector}'; there are {', '.join(RECIPES)}.")
-    recipe = METHODS[method].recipe(spec)
-    if hop is not None:
-        recipe = StackedRecipe(SoundImprint(spec, hop).blocks)
+    recipe = METHODS[method].recipe(spec) if hop is None else StackedRecipe(SoundImprint(spec, hop).blocks)
     if detector is not None and detector != recipe.settings()["type"]:
         recipe = RECIPES[detector]()
     if isinstance(recipe, DeepSadRecipe):

@@ -11,7 +11,7 @@ MARGIN = (WINDOW - HOP) // 2  # samples on both sides that frames see beyond the
 
 
 def mel_bands(bands: int, rate: int, window: int = WINDOW) -> Tensor:
-    """[bands, window // 2 + 1]: triangles of equal area, even on the scale 2595·log₁₀(1 + f/700), 0 to half the rate."""
+    """[bands, window // 2 + 1]: triangles of equal area, evenly over 2595·log₁₀(1 + f/700) up to half the rate."""
     top = 2595 * torch.log10(torch.tensor(1 + rate / 1400, dtype=torch.float64))
     edges = 700 * (10 ** (torch.linspace(0, 1, bands + 2, dtype=torch.float64) * top / 2595) - 1)
     bins = torch.linspace(0, rate / 2, window // 2 + 1, dtype=torch.float64)

@@ -12,6 +12,7 @@ from torch import Tensor
 from morelli.errors import MismatchError, MorelliError, UnreadableSample
 from morelli.features.protocol import SampleSpec
 from morelli.numerics.sound_perturbations import FULL, coded
+from morelli.storage.codings import mp3_kilobits
 
 MAGIC = {b"fLaC": "FLAC", b"OggS": "OGG", b"ID3": "MP3"}
 EXPECTED = "expected WAV, FLAC, OGG (Opus, Vorbis) or MP3"
@@ -160,10 +161,11 @@ def _windows(values: Tensor, spec: SampleSpec, rate: int, notes: list[str]) -> T
 
 
 def _coding(subtype: str, data: bytes, seconds: float) -> str:
-    """Kilobits per second are those of the whole file, tags and all."""
-    if subtype in LOSSY:
-        return f"{LOSSY[subtype]}:{max(1, round(8 * len(data) / max(seconds, 1e-3) / 1000))}"
-    return "none" if subtype in BITS else subtype.lower()
+    """Of MP3 by the headers of its frames, else by the length of the whole file, which is too much of short clips."""
+    if subtype not in LOSSY:
+        return "none" if subtype in BITS else subtype.lower()
+    told = mp3_kilobits(data) if subtype == "MPEG_LAYER_III" else None
+    return f"{LOSSY[subtype]}:{max(1, round(told or 8 * len(data) / max(seconds, 1e-3) / 1000))}"
 
 
 def _soundfile() -> Any:

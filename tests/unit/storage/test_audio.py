@@ -10,6 +10,7 @@ import torch
 from morelli import SampleSpec
 from morelli.errors import MismatchError, MorelliError, UnreadableSample
 from morelli.storage.audio import format_of, to_sixteen_bits, write_audio, write_coded
+from morelli.storage.codings import mp3_kilobits
 from morelli.storage.samples import Limits, find, read, read_all
 
 soundfile = pytest.importorskip("soundfile")
@@ -53,6 +54,15 @@ def test_lossy_files_say_so_and_stay_in_place(tmp_path, coding, suffix, format):
     both = torch.stack([reading.samples[2, 0], wave[0, 8192:12288]])
     assert float(torch.corrcoef(both)[0, 1]) > 0.9
     assert float(torch.corrcoef(torch.stack([both[0, 8:], both[1, :-8]]))[0, 1]) < 0.9  # and the check can fail
+
+
+def test_the_bit_rate_of_mp3_is_read_from_its_frames(tmp_path):
+    for asked, told in ((128, 128), (64, 64), (24, 24)):
+        write_coded(sound(), tmp_path / "a.mp3", RATE, f"mp3:{asked}")
+        assert read(tmp_path / "a.mp3", SPEC).facts["coding"] == f"mp3:{told}"
+    write_coded(sound(), tmp_path / "b.mp3", 44_100, "mp3:192")
+    assert mp3_kilobits((tmp_path / "b.mp3").read_bytes()) == 192
+    assert mp3_kilobits(b"no frames at all") is None
 
 
 def test_the_rate_is_never_changed(tmp_path):
