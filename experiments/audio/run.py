@@ -26,6 +26,7 @@ from morelli.numerics.sound_perturbations import parse_sound  # noqa: E402
 from morelli.storage.audio import write_audio, write_coded  # noqa: E402
 
 DRAWS = (0, 1, 2)
+TARGETS = ("hifigan-0", "melgan-0")
 TESTS = 40  # utterances
 CLOSED = {"method": "flipad", "inversion": "closed-form", "detector": "lda"}
 METHODS = {  # settings of morelli.train, frames of a window, own files, whether espeak-ng's originals are negatives
@@ -132,7 +133,7 @@ def main() -> None:
 
         def every(run: p.Run, method: str = method) -> None:
             for draw in DRAWS:
-                for target in s.VOCODERS:
+                for target in TARGETS:
                     if (s.FOLDER / f"{target}.vocoder").exists():
                         judged(run, method, draw, target)
 

@@ -64,7 +64,7 @@ class SoundImprint:
         if self.spec.shape[1] < FRAMES * self.hop:
             raise MismatchError(
                 f"windows of {self.spec.shape[1]} samples are too short for a hop of {self.hop}; it takes "
-                f"{FRAMES} frames, better 60. Make the head from longer latents."
+                f"{FRAMES} frames, better 60. Make the head from longer latents, or use method 'flipad'."
             )
 
     @property
