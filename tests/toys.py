@@ -121,6 +121,28 @@ def audio(seed: int = 0) -> nn.Module:
     )
 
 
+FRAME = 32  # samples of `vocoder`
+
+
+def vocoder(seed: int = 0) -> nn.Module:
+    """[n, 6, frames] → [n, 1, 32 · frames] in [−1, 1]: upsampled by 8 and 4, then a convolution of width 7, tanh."""
+    return _seeded(
+        nn.Sequential(
+            nn.ConvTranspose1d(6, 8, 16, 8, 4),
+            nn.LeakyReLU(0.2),
+            nn.ConvTranspose1d(8, 8, 8, 4, 2),
+            nn.LeakyReLU(0.2),
+            nn.Conv1d(8, 1, 7, padding=3),
+            nn.Tanh(),
+        ),
+        seed,
+    )
+
+
+def vocoder_generator(seed: int = 0, frames: int = 40) -> TorchGenerator:
+    return TorchGenerator(vocoder(seed), (6, frames), announce=lambda line: None)
+
+
 TOYS: dict[str, Callable[[int], nn.Module]] = {
     "deconvolution": deconvolution_images,
     "convolution": convolution_images,

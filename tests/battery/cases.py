@@ -26,6 +26,7 @@ from morelli.features.baselines import LogDct, RawValues
 from morelli.features.double_reconstruction import DoubleReconstruction
 from morelli.features.full_inversion import FullInversion
 from morelli.features.imprint import Imprint
+from morelli.features.imprint_audio import SoundImprint
 from morelli.features.inversion import Inversion
 from morelli.features.latent_search import LatentSearch
 from morelli.features.protocol import Extractor
@@ -134,6 +135,11 @@ EXTRACTORS: dict[str, Callable[[Head], Extractor]] = {
     ),
     "imprint": lambda head: Imprint(SampleSpec(head.map.out_shape, head.activation.low, head.activation.high)),
     "residual": lambda head: NoiseResidual(SampleSpec(head.map.out_shape, head.activation.low, head.activation.high)),
+}
+
+# the same for heads that make sound
+SOUND_EXTRACTORS: dict[str, Callable[[Head], Extractor]] = {
+    "sound_imprint": lambda head: SoundImprint(SampleSpec(head.map.out_shape), hop=4),
 }
 
 # name in attribution.kinds.DETECTORS and RECIPES → a recipe that is quick on toys

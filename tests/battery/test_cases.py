@@ -26,7 +26,7 @@ def test_solvers_are_complete() -> None:
 
 
 def test_extractors_are_complete() -> None:
-    assert set(cases.EXTRACTORS) == set(kinds.EXTRACTORS)
+    assert set(cases.EXTRACTORS) | set(cases.SOUND_EXTRACTORS) == set(kinds.EXTRACTORS)
 
 
 def test_detectors_are_complete() -> None:

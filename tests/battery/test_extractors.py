@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from battery.cases import EXTRACTORS
+from battery.cases import EXTRACTORS, SOUND_EXTRACTORS
 from scipy.fft import dctn
 from toys import toy_heads, toy_samples
 
@@ -84,6 +84,23 @@ def test_progress_counts_every_sample(name: str) -> None:
     told: list[int] = []
     extractor(name).extract(toy_samples("deconvolution", 7), told.append)
     assert sum(told) == 7
+
+
+@pytest.mark.parametrize("name", SOUND_EXTRACTORS)
+def test_the_contract_for_sound(name: str) -> None:
+    one, samples, told = SOUND_EXTRACTORS[name](toy_heads()["audio"]), toy_samples("audio", 5), list[int]()
+    together = one.extract(samples, told.append)
+    assert sum(told) == len(together) == len(together.reasons) == 5
+    assert together.values.isfinite().all() and (together.values[0] != together.values[1]).any()
+    for i in range(5):
+        alone = one.extract(samples[i : i + 1]).values[0]
+        torch.testing.assert_close(alone, together.values[i], rtol=1e-4, atol=1e-4)
+    assert one.extract(samples[:0]).values.shape == (0, together.values.shape[1])
+    again = extractor_from_state(one.state())
+    assert torch.equal(again.extract(samples).values, together.values)
+    assert again.state().describe() == one.state().describe()
+    with pytest.raises(MismatchError, match=r"\(1, 63\)"):
+        one.extract(torch.zeros(2, 1, 63))
 
 
 def test_inversion_is_bit_identical_whatever_the_batch() -> None:

@@ -12,8 +12,10 @@ from morelli.attribution.kinds import INVERSIONS, METHODS, RECIPES, certified
 from morelli.detectors.deep_sad import DeepSadRecipe
 from morelli.detectors.distance import DistanceRecipe
 from morelli.detectors.protocol import DetectorRecipe
+from morelli.detectors.stacked import StackedRecipe
 from morelli.errors import MorelliError, OutOfRange
 from morelli.features.full_inversion import FullInversion
+from morelli.features.imprint_audio import SHORTEST, SoundImprint
 from morelli.features.inversion import Inversion
 from morelli.features.latent_search import LatentSearch
 from morelli.features.protocol import Extractor, SampleSpec
@@ -26,8 +28,10 @@ PERCEPTUAL = "sm-inv-perceptual"
 
 
 def default_method(head: Head) -> str:
-    """Of images "imprint", of everything else "flipad"."""
-    return "imprint" if len(head.map.out_shape) == 3 else "flipad"
+    """Of images and of sound "imprint", of tables, and of windows too short for one, "flipad"."""
+    shape = head.map.out_shape
+    sound = len(shape) == 2 and shape[0] == 1 and shape[1] >= SHORTEST
+    return "imprint" if len(shape) == 3 or sound else "flipad"
 
 
 def build_extractor(
@@ -38,18 +42,20 @@ def build_extractor(
     gap: float | None = None,
     search: Mapping[str, Any] | None = None,
     perceptual: nn.Module | None = None,
+    hop: int | None = None,
 ) -> Extractor:
     """The method's extractor for this head. Raises MorelliError for an unknown name or an unsuitable setting.
 
     Args:
         search: settings of `FullInversion` or `LatentSearch`; those that are None are left as they are.
+        hop: samples in a frame of an imprint of sound.
         perceptual: what "sm-inv-perceptual" compares by, in place of our own network.
     """
     if method not in METHODS:
         raise MorelliError(f"there is no method '{method}'; there are {', '.join(METHODS)}.")
     if inversion is not None and inversion not in INVERSIONS:
         raise MorelliError(f"there is no inversion '{inversion}'; there are {', '.join(INVERSIONS)}.")
-    extractor = METHODS[method].extractor(head)
+    extractor = METHODS[method].extractor(head) if hop is None else _imprint_of(head, method, hop)
     given = {name: value for name, value in (search or {}).items() if value is not None}
     if isinstance(extractor, FullInversion):
         if method == PERCEPTUAL:
@@ -80,13 +86,25 @@ def build_extractor(
     return extractor if weight is None else replace(extractor, weight=weight)
 
 
+def _imprint_of(head: Head, method: str, hop: int) -> SoundImprint:
+    spec = Inversion(head).spec
+    if method != "imprint" or not spec.is_audio:
+        raise MorelliError("a hop was given, but only imprints of sound have one. Leave it out.")
+    return SoundImprint(spec, hop)
+
+
 def build_recipe(
-    spec: SampleSpec, method: str, detector: str | None = None, epochs: int | None = None, bf16: bool = False
+    spec: SampleSpec,
+    method: str,
+    detector: str | None = None,
+    epochs: int | None = None,
+    bf16: bool = False,
+    hop: int | None = None,
 ) -> DetectorRecipe:
     """The method's detector recipe, or the named one. Raises MorelliError for an unknown name."""
     if detector is not None and detector not in RECIPES:
         raise MorelliError(f"there is no detector '{detector}'; there are {', '.join(RECIPES)}.")
-    recipe = METHODS[method].recipe(spec)
+    recipe = METHODS[method].recipe(spec) if hop is None else StackedRecipe(SoundImprint(spec, hop).blocks)
     if detector is not None and detector != recipe.settings()["type"]:
         recipe = RECIPES[detector]()
     if isinstance(recipe, DeepSadRecipe):

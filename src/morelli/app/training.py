@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from morelli._version import __version__
 from morelli.app.bundles import load_head, save
 from morelli.app.imprinting import CONDITIONS, MOST, fit_imprint
+from morelli.app.imprinting_audio import SOUND_CONDITIONS, by_file, fit_sound_imprint, with_rate
 from morelli.app.methods import build_extractor, build_recipe, default_method
 from morelli.app.sources import Samples, Source, Stage, gather, perturbed, silent, sized, turned_images
 from morelli.attribution.attributor import Attributor, fit_attributor
@@ -24,6 +25,7 @@ from morelli.detectors.protocol import DetectorRecipe
 from morelli.detectors.stacked import StackedRecipe
 from morelli.errors import MismatchError, MorelliError, OutOfRange, TooFewSamples, UnreadableBundle
 from morelli.features.imprint import Imprint
+from morelli.features.imprint_audio import SoundImprint
 from morelli.features.inversion import Inversion
 from morelli.features.observation import Jpeg
 from morelli.features.protocol import Extractor, Features, SampleSpec
@@ -31,6 +33,7 @@ from morelli.numerics.eight_bits import LEAST
 from morelli.numerics.head import LEVELS, Head
 from morelli.numerics.metrics import auroc
 from morelli.numerics.perturbations import parse
+from morelli.numerics.sound_perturbations import parse_sound
 
 SEPARATED, ACCEPTED = 0.6, 0.1  # below, above: a warning on the card
 SPARE = 4  # times as many own samples as calibration needs, below which imprints hold none out
@@ -60,6 +63,7 @@ def train(
     perceptual: nn.Module | None = None,
     epochs: int | None = None,
     bf16: bool = False,
+    hop: int | None = None,
     device: str = "cpu",
     overwrite: bool = False,
     stage: Stage = silent,
@@ -97,6 +101,7 @@ def train(
         perceptual: a module from images in [−1, 1] to features, by which "sm-inv-perceptual" compares them.
         epochs: of Deep SAD, in place of the paper's; its drops in learning rate move along.
         bf16: train Deep SAD in bfloat16, faster on hardware that has it.
+        hop: of imprints of sound: samples that one frame of the spectrogram becomes, 256 unless told otherwise.
         device: where to compute, for example "cuda".
         overwrite: replace an attributor at `out`.
         stage: told about each long part of the work, for a progress bar.
@@ -108,10 +113,10 @@ def train(
     head = sized(load_head(head) if isinstance(head, str | Path) else head, own)
     search = {"restarts": restarts, "steps": steps, "start": start}
     method = method or default_method(head)
-    extractor = build_extractor(head, method, inversion, weight, gap, search, perceptual)
+    extractor = build_extractor(head, method, inversion, weight, gap, search, perceptual, hop)
     if perturb and isinstance(extractor, Inversion) and isinstance(extractor.observation, Jpeg):
         raise MorelliError("inversion 'jpeg-cell' reads the tables of JPEG files, which perturbed samples do not have.")
-    recipe = build_recipe(extractor.spec, method, detector, epochs, bf16)
+    recipe = build_recipe(extractor.spec, method, detector, epochs, bf16, hop)
     if not 1e-6 <= rate < 1:
         raise OutOfRange(f"the false-rejection rate is {rate}; it must lie between 0 and 1, for example 0.005.")
     imprinted = isinstance(recipe, StackedRecipe)
@@ -127,6 +132,7 @@ def train(
     if isinstance(extractor, Inversion):
         extractor.prepare(device)
     mine = gather(own, extractor.spec, "reading own samples", stage)
+    extractor = with_rate(extractor, mine.facts)
     theirs = None if other is None else gather(other, extractor.spec, "reading other samples", stage)
     if extractor.spec.outside(mine.values).any():
         low, high = extractor.spec.low, extractor.spec.high
@@ -136,8 +142,12 @@ def train(
         theirs = None if theirs is None else perturbed(theirs, extractor.spec, perturb, seed + 1)
     if folds is not None:
         recipe = FoldsRecipe(recipe, folds)
-    kept = _held_out_count(len(mine.values), rate, held_out, recipe)
+    sound = extractor.spec.is_audio
+    kept = _held_out_count(len(mine.values), rate, held_out, recipe, few_too=not sound)
     order = torch.randperm(len(mine.values), generator=torch.Generator().manual_seed(seed))
+    if sound:
+        order = by_file(mine.facts, seed)
+        kept = _whole_files(order, mine, kept)
     parts = order[kept:], order[:kept]
     if isinstance(extractor, Imprint) and imprinted:
         conditions, doubts = _conditions(mine, extractor.spec, perturb)
@@ -158,6 +168,26 @@ def train(
             doubts.append(
                 f"own samples are hardly told from the same ones mirrored and turned (AUROC {separated:.2f}): the "
                 "model leaves little of an imprint. Use method 'flipad' with other samples."
+            )
+    elif isinstance(extractor, SoundImprint) and imprinted:
+        conditions, doubts = _sound_conditions(mine, perturb)
+        attributor = fit_sound_imprint(
+            extractor,
+            mine.values[parts[0]],
+            mine.values[parts[1]],
+            None if theirs is None else theirs.values,
+            rate=rate,
+            conditions=conditions,
+            any_shift=not upright,
+            seed=seed,
+            device=device,
+            stage=stage,
+        )
+        trained_on = min(len(parts[0]), MOST)
+        if (separated := attributor.card["separated"][conditions[0]]) < SEPARATED:
+            doubts.append(
+                f"own clips are hardly told from the same ones shifted (AUROC {separated:.2f}): the vocoder leaves "
+                f"little of an imprint, or its hop is not {extractor.hop} (`--hop`)."
             )
     else:
         trained_on = len(parts[0])
@@ -272,7 +302,35 @@ def _conditions(own: Samples, spec: SampleSpec, asked: Sequence[str]) -> tuple[t
     return ("none",), ["own samples are lossy files: samples that are coded in another way may not be attributed."]
 
 
-def _held_out_count(own: int, rate: float, asked: int | None, recipe: DetectorRecipe) -> int:
+def _sound_conditions(own: Samples, asked: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+    """What imprints of sound are to know of. Raises as `_conditions`."""
+    for text in asked:
+        parse_sound(text)
+    lossy = sorted({facts.get("coding", "none") for facts in own.facts} - {"none"})
+    if not lossy:
+        return tuple(dict.fromkeys(("none", *asked))) if asked else SOUND_CONDITIONS, []
+    if asked and set(asked) != {"none"}:
+        raise MismatchError(
+            f"own samples are coded as {', '.join(lossy[:3])}, so that nothing can be told of samples before that. "
+            "Give files without loss, as WAV, or leave `perturb` out."
+        )
+    return ("none",), ["own samples are lossy files: samples that are coded in another way may not be attributed."]
+
+
+def _whole_files(order: Tensor, own: Samples, kept: int) -> int:
+    """At least `kept`, but so many that no file has windows on both sides."""
+    names = [own.facts[i].get("sha256", i) for i in order.tolist()]
+    while 0 < kept < len(names) and names[kept] == names[kept - 1]:
+        kept += 1
+    if len(names) - kept < 2:
+        raise TooFewSamples(
+            f"own files have {len(names)} windows, and {kept} of them are held out with their files: too few remain to "
+            "train on. Give more files."
+        )
+    return kept
+
+
+def _held_out_count(own: int, rate: float, asked: int | None, recipe: DetectorRecipe, *, few_too: bool = True) -> int:
     """How many own samples are only scored: none with folds, all where the detector learns nothing.
 
     None either of few imprints, which are calibrated by leaving each out in turn, unless that takes more than they
@@ -287,7 +345,7 @@ def _held_out_count(own: int, rate: float, asked: int | None, recipe: DetectorRe
                 f"{own} own samples cannot resolve a false-rejection rate of {rate:g}; give at least {needed}."
             )
         return own if isinstance(recipe, DistanceRecipe) else 0
-    few = own < SPARE * needed and needed <= MOST
+    few = few_too and own < SPARE * needed and needed <= MOST
     if isinstance(recipe, StackedRecipe) and (few if asked is None else asked == 0):
         if min(own, MOST) < needed:
             raise TooFewSamples(

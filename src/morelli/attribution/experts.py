@@ -14,6 +14,7 @@ from morelli.errors import MismatchError
 from morelli.features.protocol import Facts, SampleSpec
 from morelli.numerics.corruption import Corruptions
 from morelli.numerics.head import LEVELS
+from morelli.numerics.sound_history import SoundHistory
 from morelli.numerics.state import State
 
 PLAUSIBLE = 0.01  # posterior of a condition that is considered
@@ -29,7 +30,7 @@ class Expert:
 
 @dataclass(frozen=True, eq=False)
 class Experts:
-    """Who judges a sample is decided by its file and its pixels, see `numerics.corruption`.
+    """Who judges a sample is decided by its file and its pixels, see `numerics.corruption`; of sound by its file alone.
 
     Attributes:
         corruptions: knows the own samples' look in every condition.
@@ -38,7 +39,7 @@ class Experts:
         MismatchError: other conditions than those of `corruptions`, or not as many held-out scores in each.
     """
 
-    corruptions: Corruptions
+    corruptions: Corruptions | SoundHistory
     of: Mapping[str, Expert]
 
     def __post_init__(self) -> None:
@@ -54,6 +55,9 @@ class Experts:
         The first of all, nothing, is always one where the file is lossless: own samples that look as if something had
         happened to them are then judged by those to which nothing did, and as often attributed as was promised.
         """
+        if isinstance(self.corruptions, SoundHistory):
+            known = [{}] * len(samples) if facts is None else facts
+            return self.corruptions.plausible([str(each.get("coding", "none")) for each in known])
         if spec.levels > LEVELS:
             raise MismatchError(f"samples have {spec.levels} levels; what happened to them is told from 8 bits alone.")
         pixels = spec.grey_steps(samples).round().clamp(0, 255).to(torch.uint8)
@@ -96,4 +100,6 @@ class Experts:
             stored = state.parts.get(f"detector_{i}")
             own = None if stored is None else Expert(detector_from_state(stored), state.tensors[f"held_out_{i}"])
             of[name] = own or usual
-        return Experts(Corruptions.from_state(state.parts["corruptions"]), of)
+        history = state.parts["corruptions"]
+        sound = history.settings["type"] == "sound_history"
+        return Experts(SoundHistory.from_state(history) if sound else Corruptions.from_state(history), of)

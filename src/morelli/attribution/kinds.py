@@ -19,6 +19,7 @@ from morelli.features.baselines import LogDct, RawValues
 from morelli.features.double_reconstruction import DoubleReconstruction
 from morelli.features.full_inversion import FullInversion
 from morelli.features.imprint import Imprint
+from morelli.features.imprint_audio import SoundImprint
 from morelli.features.inversion import Inversion, attribution_solver
 from morelli.features.latent_search import LatentSearch
 from morelli.features.observation import EightBit, Jpeg, Point, Weighted
@@ -47,6 +48,7 @@ EXTRACTORS: dict[str, Callable[[State], Extractor]] = {
     "latent_search": LatentSearch.from_state,
     "imprint": Imprint.from_state,
     "double_reconstruction": DoubleReconstruction.from_state,
+    "sound_imprint": SoundImprint.from_state,
 }
 DETECTORS: dict[str, Callable[[State], Detector]] = {
     "deep_sad": DeepSad.from_state,
@@ -119,7 +121,7 @@ def _raw(head: Head) -> Extractor:
 def _log_dct(head: Head) -> Extractor:
     spec = Inversion(head).spec
     if not spec.is_image:
-        return LogDct(spec)  # which refuses it
+        return LogDct(spec, crop=min(512, spec.shape[-1]))  # which refuses tables
     return LogDct(spec, crop=min(128 if min(spec.shape[1:]) >= 128 else 32, *spec.shape[1:]))
 
 
@@ -158,15 +160,18 @@ def _deep_sad(spec: SampleSpec, standardise: str, channels: int | None = None) -
     return DeepSadRecipe(standardise=standardise)
 
 
-def _imprint(head: Head) -> Imprint:
+def _imprint(head: Head) -> Extractor:
     """Patches lie on the last layer's own grid, or where that does not enlarge on that of an enlargement by two."""
+    spec = Inversion(head).spec
+    if spec.is_audio:
+        return SoundImprint(spec)
     before, after = head.map.in_shape, head.map.out_shape
     stride = after[-1] // before[-1] if len(before) == len(after) else 1
-    return Imprint(Inversion(head).spec, min(4, stride) if stride > 1 else 2)
+    return Imprint(spec, min(4, stride) if stride > 1 else 2)
 
 
 METHODS = {
-    "imprint": Method(_imprint, lambda spec: StackedRecipe(Imprint(spec).blocks)),
+    "imprint": Method(_imprint, lambda spec: StackedRecipe((SoundImprint if spec.is_audio else Imprint)(spec).blocks)),
     "flipad": Method(_inversion, lambda spec: _deep_sad(spec, "own", channels=100)),
     "rawpad": Method(_raw, lambda spec: _deep_sad(spec, "none")),
     "dctpad": Method(_log_dct, lambda spec: _deep_sad(spec, "both")),

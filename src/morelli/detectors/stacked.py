@@ -52,6 +52,21 @@ class Stacked:
         values = features.flatten(1)
         return _length(self.discriminant.score(values), self.gaussian.score(values[:, -self.width :]), self.scales)
 
+    def score_turned(self, features: Tensor, turns: Tensor) -> Tensor:
+        """Scores [t, n] of features[:, turns[k]] for every order k [t, d] of the flattened features.
+
+        The order goes to the direction, which is one, instead of to the samples; of the last features those orders
+        count that differ.
+        """
+        values, turns = features.flatten(1), turns.to(features.device)
+        places = torch.arange(turns.shape[1], device=turns.device).expand_as(turns)
+        back = torch.empty_like(turns).scatter_(1, turns, places)
+        found = values @ self.discriminant.direction.to(values)[back].T + self.discriminant.offset.to(values)
+        orders, which = torch.unique(turns[:, -self.width :], dim=0, return_inverse=True)
+        distances = torch.stack([self.gaussian.score(values[:, order]) for order in orders])[which]
+        every = zip(found.T, distances, strict=True)
+        return torch.stack([_length(one, other, self.scales) for one, other in every])
+
     def state(self) -> State:
         settings = {"type": "stacked", "width": self.width, "separated": self.separated}
         parts = {"discriminant": self.discriminant.state(), "gaussian": self.gaussian.state()}

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from morelli.errors import MismatchError
 from morelli.features.protocol import Facts, Features, Progress, SampleSpec
-from morelli.numerics.spectrum import dct2
+from morelli.numerics.spectrum import dct2, dct_matrix
 from morelli.numerics.state import State
 
 
@@ -45,27 +45,31 @@ class RawValues:
 
 @dataclass(frozen=True)
 class LogDct:
-    """log(|DCT-II| + 1e-10) of the central `crop`×`crop` pixels, per channel.
+    """log(|DCT-II| + 1e-10) of the central `crop`×`crop` pixels, per channel; of sound, its mean over frames of `crop`.
 
-    Source: DCTPAD in arXiv 2306.06210; values in [−1, 1] before the transform.
+    Source: DCTPAD in arXiv 2306.06210; values in [−1, 1] before the transform. Sound is our own addition.
     """
 
     spec: SampleSpec
     crop: int = 32
 
     def __post_init__(self) -> None:
-        if not self.spec.is_image or min(self.spec.shape[1:]) < self.crop:
+        if self.spec.is_table or min(self.spec.shape[1:]) < self.crop:
             raise MismatchError(
-                f"log-DCT needs images of at least {self.crop}×{self.crop}; these are {self.spec.shape}."
+                f"log-DCT needs images of at least {self.crop}×{self.crop}, or sound as long; these are "
+                f"{self.spec.shape}."
             )
 
     def extract(
         self, samples: Tensor, progress: Progress | None = None, facts: Sequence[Facts] | None = None
     ) -> Features:
-        """[n, c, h, w] → [n, c, crop, crop]. Raises MismatchError for another shape."""
+        """[n, c, h, w] → [n, c, crop, crop], [n, c, samples] → [n, c, crop]. Raises MismatchError for another shape."""
         self.spec.check(samples)
-        top, left = ((n - self.crop) // 2 for n in self.spec.shape[1:])
         middle, half = (self.spec.high + self.spec.low) / 2, (self.spec.high - self.spec.low) / 2
+        if self.spec.is_audio:
+            frames = ((samples - middle) / half).unfold(2, self.crop, self.crop)
+            return _plain(((frames @ dct_matrix(self.crop, samples).T).abs() + 1e-10).log().mean(2), progress)
+        top, left = ((n - self.crop) // 2 for n in self.spec.shape[1:])
         cropped = (samples[..., top : top + self.crop, left : left + self.crop] - middle) / half
         return _plain((dct2(cropped).abs() + 1e-10).log(), progress)
 

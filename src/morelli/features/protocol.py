@@ -24,13 +24,14 @@ class SampleSpec:
     """What samples must look like.
 
     Attributes:
-        shape: (channels, height, width) of an image, (columns,) of a table row.
-        low, high: the generator's output range; an image's least and largest value stand for these. Infinite for
-            tables.
+        shape: (channels, height, width) of an image, (channels, samples) of a window of sound, (columns,) of a row.
+        low, high: the generator's output range; an image's least and largest value, and full scale of sound, stand for
+            these. Infinite for tables.
         levels: how many values a stored pixel can take: 256 of 8 bits, 65,536 of 16.
         window: (centre, width) in which DICOM files are read, in their rescaled units; None: each file's own.
         grid: of windows of larger images, pixels: they begin at a multiple, and at least as far from every border, where a
             generator pads. 0: samples are whole images.
+        rate: of sound, samples a second; None where any will do.
     """
 
     shape: tuple[int, ...]
@@ -39,10 +40,19 @@ class SampleSpec:
     levels: int = LEVELS
     window: tuple[float, float] | None = None
     grid: int = 0
+    rate: int | None = None
 
     @property
     def is_image(self) -> bool:
         return len(self.shape) == 3
+
+    @property
+    def is_audio(self) -> bool:
+        return len(self.shape) == 2
+
+    @property
+    def is_table(self) -> bool:
+        return len(self.shape) == 1
 
     def check(self, samples: Tensor) -> None:
         """Raises MismatchError unless samples are [n, *shape]."""

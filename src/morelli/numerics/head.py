@@ -154,12 +154,12 @@ class Head:
 
 def storing_settings(of: Any) -> dict[str, Any]:
     """Of a head or a `SampleSpec`, what is not as usual of how samples are stored."""
-    usual: dict[str, Any] = {"levels": LEVELS, "window": None, "grid": 0}
-    return {name: getattr(of, name) for name, value in usual.items() if getattr(of, name) != value}
+    usual: dict[str, Any] = {"levels": LEVELS, "window": None, "grid": 0, "rate": None}
+    return {name: getattr(of, name) for name, value in usual.items() if getattr(of, name, value) != value}
 
 
 def storing_from_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The inverse of `storing_settings`."""
-    return {name: settings[name] for name in ("levels", "grid") if name in settings} | (
+    return {name: settings[name] for name in ("levels", "grid", "rate") if name in settings} | (
         {"window": tuple(map(float, settings["window"]))} if "window" in settings else {}
     )

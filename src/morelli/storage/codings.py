@@ -1,4 +1,4 @@
-"""How a file coded its picture, in the words of `numerics.perturbations`: "none", "jpeg:80" or "webp:80"."""
+"""How a file coded its picture or sound, in the words of the perturbations: "none", "jpeg:80", "webp:80", "mp3:128"."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+KILOBITS = {  # of MPEG-1 and MPEG-2 layer III, by their index in a frame's header
+    3: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+HERTZ = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
 WEBP = "webp:80"  # Pillow's quality where none is asked for; the file does not tell
 
 
@@ -30,6 +35,22 @@ def is_lossless_webp(data: bytes) -> bool:
         size = int.from_bytes(data[at + 4 : at + 8], "little")
         at += 8 + size + size % 2
     return False
+
+
+def mp3_kilobits(data: bytes) -> float | None:
+    """The mean bit rate of an MP3 file's frames, by their headers; None where there is no frame of layer III."""
+    at = 0
+    if data[:3] == b"ID3" and len(data) > 10:
+        at = 10 + sum((byte & 127) << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True))
+    total = frames = 0
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] & 0xE6 == 0xE2:
+        version, index, rate = data[at + 1] >> 3 & 3, data[at + 2] >> 4, data[at + 2] >> 2 & 3
+        if version not in HERTZ or index in (0, 15) or rate == 3:
+            break
+        kilobits = KILOBITS[max(2, version)][index]
+        total, frames = total + kilobits, frames + 1
+        at += (144_000 if version == 3 else 72_000) * kilobits // HERTZ[version][rate] + (data[at + 2] >> 1 & 1)
+    return total / frames if frames else None
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Files -> samples, within limits and with facts about each file. Pictures and tables are read next door."""
+"""Files -> samples, within limits and with facts about each file. Pictures, sound and tables are read next door."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from morelli.errors import MismatchError, UnreadableSample
 from morelli.features.protocol import SampleSpec
+from morelli.storage import audio
 from morelli.storage.depth import stored
 from morelli.storage.images import decode, decode_any, from_eight_bits, to_eight_bits, write_image
 from morelli.storage.tables import parse
@@ -45,6 +46,11 @@ SUFFIXES = {
     ".dcm": "DICOM",
     ".csv": "CSV",
     ".tsv": "TSV",
+    ".wav": "WAV",
+    ".flac": "FLAC",
+    ".ogg": "OGG",
+    ".opus": "OGG",
+    ".mp3": "MP3",
 }
 
 
@@ -55,6 +61,7 @@ class Limits:
     max_bytes: int = 256 * 2**20
     max_pixels: int = 64_000_000
     max_rows: int = 1_000_000
+    max_values: int = 64_000_000
 
 
 LIMITS = Limits()
@@ -66,9 +73,10 @@ class Reading:
 
     Attributes:
         file: its path as given.
-        samples: float32 [n, *spec.shape]; a picture lies in [spec.low, spec.high], n = 1.
+        samples: float32 [n, *spec.shape]; a picture lies in [spec.low, spec.high], n = 1; of sound n windows.
         facts: what JSON can hold: `sha256` of the file, `format`, `mode`, `size` [width, height] (of a table
-            [columns, rows]), `notes` on what was converted; see `images.decode` and `tables.parse` for the rest.
+            [columns, rows], of sound [samples, channels]), `notes` on what was converted; see `images.decode`,
+            `audio.decode` and `tables.parse` for the rest.
     """
 
     file: str
@@ -114,7 +122,7 @@ def find(source: str | Path | Sequence[str | Path]) -> list[Path]:
 
 
 def read(path: Path, spec: SampleSpec, limits: Limits = LIMITS) -> Reading:
-    """Reads one file: one sample from a picture, many from a table.
+    """Reads one file: one sample from a picture, many from a table, one for each window of sound.
 
     Raises:
         MismatchError: it is sound, but of another size, channel count or column count than `spec`.
@@ -122,11 +130,15 @@ def read(path: Path, spec: SampleSpec, limits: Limits = LIMITS) -> Reading:
         OutOfRange: an image spec whose range is not finite.
     """
     try:
-        if len(spec.shape) not in (1, 3):
-            raise MismatchError(f"is a picture or a table, but samples are {spec.shape}; expected 1 or 3 dimensions.")
+        if len(spec.shape) not in (1, 2, 3):
+            raise MismatchError(
+                f"is a picture, sound or a table, but samples are {spec.shape}; expected 1 to 3 dimensions."
+            )
         data = _bytes(path, limits.max_bytes)
         if spec.is_image:
             samples, facts = decode(data, spec, limits.max_pixels)
+        elif spec.is_audio:
+            samples, facts = audio.decode(data, spec, limits.max_values)
         else:
             samples, facts = parse(data, spec, limits.max_rows)
     except (MismatchError, UnreadableSample) as error:
@@ -236,7 +248,7 @@ def _bytes(path: Path, max_bytes: int) -> bytes:
     if len(data) > max_bytes:
         raise UnreadableSample(f"has more than {max_bytes} bytes, the limit. Give a smaller file or raise max_bytes.")
     if not data:
-        raise UnreadableSample("is empty; expected a picture or a table. Copy or export it again.")
+        raise UnreadableSample("is empty; expected a picture, sound or a table. Copy or export it again.")
     return data
 
 

@@ -94,3 +94,13 @@ def test_unsuitable_features() -> None:
     with pytest.raises(TooFewSamples, match="10 own and 10 other"):
         StackedRecipe(BLOCKS).fit(drawn(9, 0), drawn(20, 1), 0)
     assert StackedRecipe().fit(drawn(20, 0), drawn(20, 1, FOREIGN), 0).width == 60
+
+
+def test_turning_the_direction_is_turning_the_samples(stacked: Stacked) -> None:
+    rng = torch.Generator().manual_seed(0)
+    head = torch.stack([torch.randperm(50, generator=rng) for _ in range(5)])
+    tails = torch.stack([torch.arange(50, 60), torch.arange(59, 49, -1)])[[0, 1, 0, 0, 1]]
+    turns, values = torch.cat([head, tails], 1), drawn(7, 9)
+    one_by_one = torch.stack([stacked.score(values[:, turn]) for turn in turns])
+    assert torch.allclose(stacked.score_turned(values, turns), one_by_one, atol=1e-4)
+    assert not torch.allclose(stacked.score_turned(values, turns.flip(0)), one_by_one, atol=1e-1)

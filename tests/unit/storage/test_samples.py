@@ -236,7 +236,8 @@ def test_another_size_is_a_mismatch(tmp_path: Path) -> None:
     path = put(tmp_path, encoded(Image.new("RGB", (5, 7)), "PNG"))
     refusal(path, RGB, "is 5x7", "reads 4x2", kind=MismatchError)
     refusal(path, SampleSpec((2, 7, 5)), "reads 2", kind=MismatchError)
-    refusal(path, SampleSpec((7, 5)), "(7, 5)", kind=MismatchError)
+    refusal(path, SampleSpec((1, 3, 7, 5)), "(1, 3, 7, 5)", kind=MismatchError)
+    refusal(path, SampleSpec((1, 5)), "expected WAV")
     with pytest.raises(OutOfRange, match="finite"):
         read(path, SampleSpec((3, 7, 5), -math.inf, math.inf))
 
