@@ -14,6 +14,7 @@ from morelli.errors import HeadNotFound, MorelliError, UnsuitableProgram
 from morelli.generators.activation_fit import activation_error
 from morelli.generators.capture import capture
 from morelli.generators.finding import MEMBERS, allowed, find_layer
+from morelli.generators.quantised import QUANTISED
 from morelli.generators.tracing import Call, watch
 from morelli.generators.wrappers import COMPILED, evaluating, precision, unwrapped
 from morelli.numerics.activation import Identity, OutputActivation
@@ -21,6 +22,7 @@ from morelli.numerics.head import Head
 from morelli.numerics.program import Program
 
 Latent = tuple[int, ...] | Callable[[int, torch.Generator], Any]
+MOST = 0.9  # share of a quantised layer's values that must be right
 PROBE = 16  # draws for finding and verifying the head
 
 
@@ -165,7 +167,11 @@ class TorchGenerator:
         output, calls = self._run(PROBE, seed=1)
         call = self._last_of(calls)
         again, made = self._map.apply(call.input.to(self._bias)) + self._bias, self._arrangement.placed(call.output)
-        error = activation_error(Identity(), again.reshape(made.shape), made)
+        if call.exact == QUANTISED:  # values beyond the calibrated range are clamped; most are not
+            most = (again.reshape(made.shape) - made).abs().flatten().quantile(MOST)
+            error = float(most / (made.max() - made.min()))
+        else:
+            error = activation_error(Identity(), again.reshape(made.shape), made)
         if error > call.exact:
             raise HeadNotFound(
                 f"{self.found} reproduces a second draw only to {error:.2g} of its range: the layer's weights "
