@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from morelli.attribution.attributor import Attributor
     from morelli.attribution.report import Outcome, Report, Verdict
     from morelli.features.protocol import SampleSpec
+    from morelli.generators.checkpoint import load_weights
+    from morelli.generators.onnx_graph import OnnxModule, onnx_generator
     from morelli.generators.torch_module import TorchGenerator
     from morelli.numerics.activation import Clip, Identity, Rescaled, Sigmoid, Tanh
     from morelli.numerics.head import Head
@@ -36,6 +38,7 @@ _WHERE = {
     "inspect": "app.bundles",
     "lineage": "app.identifying",
     "load": "app.bundles",
+    "load_weights": "generators.checkpoint",
     "save": "app.bundles",
     "train": "app.training",
     "train_bank": "app.banks",
@@ -46,6 +49,7 @@ _WHERE = {
     "Outcome": "attribution.report",
     "Report": "attribution.report",
     "Verdict": "attribution.report",
+    "OnnxModule": "generators.onnx_graph",
     "SampleSpec": "features.protocol",
     "TorchGenerator": "generators.torch_module",
     "Clip": "numerics.activation",
@@ -55,6 +59,7 @@ _WHERE = {
     "Tanh": "numerics.activation",
     "Head": "numerics.head",
     "load_generator": "storage.generators",
+    "onnx_generator": "generators.onnx_graph",
     "write_image": "storage.samples",
 }
 
@@ -64,6 +69,7 @@ __all__ = [
     "Head",
     "Identity",
     "MorelliError",
+    "OnnxModule",
     "Outcome",
     "Report",
     "Rescaled",
@@ -80,6 +86,8 @@ __all__ = [
     "lineage",
     "load",
     "load_generator",
+    "load_weights",
+    "onnx_generator",
     "save",
     "train",
     "train_bank",

@@ -97,8 +97,13 @@ def _root(
 
 @app.command()
 def head(
-    factory: Annotated[str, typer.Argument(help="package.module:function that returns your torch module. It is run.")],
     out: Annotated[Path, typer.Option(help="Where to write the head.")],
+    factory: Annotated[
+        str | None, typer.Argument(help="package.module:function that returns your torch module. It is run.")
+    ] = None,
+    onnx: Annotated[
+        Path | None, typer.Option(help="Instead: a generator exported to ONNX. None of your code is run.")
+    ] = None,
     whole: Annotated[bool, typer.Option("--whole", help="Also store the whole generator (sm-inv, latent).")] = False,
     latent: Annotated[str, typer.Option(help="Shape of one latent, drawn from N(0, I), for example 100x1x1.")] = "",
     draws: Annotated[int, typer.Option(help="Latents over which the mean activation is taken.")] = 10_000,
@@ -111,21 +116,31 @@ def head(
 
     Example: morelli head mypkg.gan:load --latent 100x1x1 --out my.head
     """
-    from morelli.app.heads import head_from_factory
+    from morelli.app.heads import head_from_factory, head_from_onnx
 
+    if (factory is None) == (onnx is None):
+        raise MorelliError("give one source of the head: a FACTORY (package.module:function), or --onnx generator.onnx.")
+    if onnx is not None and (whole or latent):
+        raise MorelliError("--whole and --latent are for a FACTORY; an ONNX graph says itself what it reads.")
     with bars() as stage:
-        found = head_from_factory(
-            factory,
-            out,
-            latent=latent,
-            draws=draws,
-            layer=layer,
-            whole=whole,
-            seed=seed,
-            device=device_of(device),
-            overwrite=overwrite,
-            stage=stage,
-        )
+        if onnx is not None:
+            found = head_from_onnx(
+                onnx, out, draws=draws, layer=layer, seed=seed, overwrite=overwrite, stage=stage
+            )
+        else:
+            assert factory is not None
+            found = head_from_factory(
+                factory,
+                out,
+                latent=latent,
+                draws=draws,
+                layer=layer,
+                whole=whole,
+                seed=seed,
+                device=device_of(device),
+                overwrite=overwrite,
+                stage=stage,
+            )
     print(f"{found}\nwritten: {out}")
 
 

@@ -83,20 +83,23 @@ def _fit(call: Call, arrangement: Arrangement, output: Tensor, activation: Outpu
 
 
 def _bounded(fit: Fit, call: Call, output: Tensor) -> Fit:
-    """Bytes are clamped even where no draw reached the ends. Raises HeadNotFound for loud images without a clamp."""
+    """Images up to 255 are clamped there even where no draw reached the ends.
+
+    Raises HeadNotFound for images that reach farther and have no clamp.
+    """
     found = fit.activation
-    low, high = found.low, found.high
-    if output.dtype == torch.uint8 and not math.isfinite(high - low):
-        line = found if isinstance(found, Rescaled) else Rescaled(Identity(), 1.0, 0.0)
-        ends = (-line.shift / line.scale, (255 - line.shift) / line.scale)
-        return replace(fit, activation=Rescaled(Clip(*ends), line.scale, line.shift))
-    if output.ndim == 4 and not math.isfinite(high - low) and float(output.abs().max()) > LOUD:
+    loud = output.ndim == 4 and float(output.abs().max()) > LOUD
+    if math.isfinite(found.high - found.low) or not (loud or output.dtype == torch.uint8):
+        return fit
+    low, high = float(output.min()), float(output.max())
+    if low < 0 or high > 255:
         raise HeadNotFound(
-            f"after {call.describe()} the images reach from {float(output.min()):.4g} to {float(output.max()):.4g} and "
-            "nothing bounds them. Stored images are: clamp the module's output to what you store, for example by "
-            ".clamp(0, 255)."
+            f"after {call.describe()} the images reach from {low:.4g} to {high:.4g} and nothing bounds them. Stored "
+            "images are: clamp the module's output to what you store, for example by .clamp(0, 255)."
         )
-    return fit
+    line = found if isinstance(found, Rescaled) else Rescaled(Identity(), 1.0, 0.0)
+    ends = -line.shift / line.scale, (255 - line.shift) / line.scale
+    return replace(fit, activation=Rescaled(Clip(*ends), line.scale, line.shift))
 
 
 def _mixed(calls: list[Call], output: Tensor) -> str:
