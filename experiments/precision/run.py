@@ -143,7 +143,9 @@ def main() -> None:
                     for way in ("bf16", "fp16", "int8 weights", "int8 static", "compiled", "onnxruntime")
                 }
 
-                def cell(options=options, low=low, high=high, judged=judged, head=head, differs=differs) -> dict:
+                def cell(
+                    name=name, options=options, low=low, high=high, judged=judged, head=head, differs=differs
+                ) -> dict:
                     own = rendered(generators[name].module, latents(OWN, 100, low, high))
                     attributor = p.morelli.train(head, own, rate=p.RATE, held_out=HELD, **options)
                     return {"grey levels": differs, "attributed": {n: share(attributor, x) for n, x in judged.items()}}

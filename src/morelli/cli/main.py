@@ -119,14 +119,14 @@ def head(
     from morelli.app.heads import head_from_factory, head_from_onnx
 
     if (factory is None) == (onnx is None):
-        raise MorelliError("give one source of the head: a FACTORY (package.module:function), or --onnx generator.onnx.")
+        raise MorelliError(
+            "give one source of the head: a FACTORY (package.module:function), or --onnx generator.onnx."
+        )
     if onnx is not None and (whole or latent):
         raise MorelliError("--whole and --latent are for a FACTORY; an ONNX graph says itself what it reads.")
     with bars() as stage:
         if onnx is not None:
-            found = head_from_onnx(
-                onnx, out, draws=draws, layer=layer, seed=seed, overwrite=overwrite, stage=stage
-            )
+            found = head_from_onnx(onnx, out, draws=draws, layer=layer, seed=seed, overwrite=overwrite, stage=stage)
         else:
             assert factory is not None
             found = head_from_factory(

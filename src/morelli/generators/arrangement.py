@@ -1,4 +1,4 @@
-"""How the result of the last linear layer is laid out as samples: as it is, reshaped, shuffled, cropped, channels last."""
+"""How the last linear layer's result is laid out as samples: as it is, reshaped, shuffled, cropped, channels last."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Arrangement:
         if self.shuffle > 1:
             made = _shuffle(made, self.shuffle, self.blocks_first)
         if self.start:
-            made = made[(..., *(slice(a, a + n) for a, n in zip(self.start, self.size, strict=True)))]
+            made = _cut(made, self.start, self.size)
         return made
 
     def linear_map(self, call: Call) -> tuple[LinearMap, Tensor]:
@@ -74,7 +74,7 @@ class Arrangement:
         except MismatchError as error:
             raise HeadNotFound(f"{call.describe()} is found{self.said}, but {error}") from None
         if self.start and bias.ndim and math.prod(bias.shape[1:]) > 1:
-            bias = bias[(..., *(slice(a, a + n) for a, n in zip(self.start, self.size, strict=True)))]
+            bias = _cut(bias, self.start, self.size)
         return linear, bias
 
 
@@ -130,10 +130,14 @@ def _starts(wide: Tensor, samples: Tensor) -> Iterator[tuple[int, ...]]:
     order = samples[0].double().flatten().argsort()
     reached = samples[0].double().flatten()[order]
     for start in dict.fromkeys([middle, *product(*near)]):
-        part = wide[0][(..., *(slice(a, a + n) for a, n in zip(start, size, strict=True)))].double().flatten()[order]
+        part = _cut(wide[0], start, size).double().flatten()[order]
         rises = (part.diff() >= -1e-3 * part.std()) | (reached.diff() <= 0)
         if float(rises.double().mean()) > 0.9:
             yield start
+
+
+def _cut(values: Tensor, start: tuple[int, ...], size: tuple[int, ...]) -> Tensor:
+    return values[(..., *(slice(a, a + n) for a, n in zip(start, size, strict=True)))]  # type: ignore[index]
 
 
 def _shuffle(made: Tensor, factor: int, blocks_first: bool) -> Tensor:

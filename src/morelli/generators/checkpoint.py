@@ -27,11 +27,13 @@ def load_weights(module: nn.Module, weights: Mapping[str, Any] | str | Path, par
         weights: a state dict, a mapping that holds some, or the path of a safetensors file. Pickles are not read here.
         part: the name of the set, for example "g_ema".
     Raises:
-        MismatchError: no set fits, several do and none is named, or there is none of that name. The module is as before.
+        MismatchError: no set fits, several do and none is named, or there is none of that name. The module is not
+            changed then.
         UnreadableBundle: the file is no safetensors file.
     """
     expected = module.state_dict()
-    found = dict(_parts(_read(weights) if isinstance(weights, str | Path) else weights, set(expected)))
+    given = _read(weights) if isinstance(weights, str | Path) else weights
+    found = dict(_parts(given, set(expected)))
     names = ", ".join(f"'{name}'" for name in found if name) or "none by name"
     if part is not None:
         if part not in found:
@@ -46,7 +48,7 @@ def load_weights(module: nn.Module, weights: Mapping[str, Any] | str | Path, par
                 "the moving average (ema): say which one by part=…"
             )
         if not found:
-            raise MismatchError(f"there are no tensors in the checkpoint; at its top are {_some(list(weights))}.")
+            raise MismatchError(f"there are no tensors in the checkpoint; at its top are {_some(list(given))}.")
         near = min(found, key=lambda name: len(_missing(expected, found[name])))
         chosen = found[fitting[0] if fitting else near]
     if wrong := _misfits(expected, chosen):
@@ -74,7 +76,9 @@ def _parts(weights: Mapping[str, Any], expected: set[str], name: str = "") -> It
     if not tensors:
         return
     plain = _bare(tensors)
-    prefixes = dict.fromkeys(key.removesuffix(known) for key in plain for known in expected if key.endswith(f".{known}"))
+    prefixes = dict.fromkeys(
+        key.removesuffix(known) for key in plain for known in expected if key.endswith(f".{known}")
+    )
     if expected & set(plain) or not prefixes:
         yield name, plain
         return

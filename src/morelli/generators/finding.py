@@ -64,8 +64,8 @@ def find_layer(
         last = named[-1][1]
         raise HeadNotFound(
             f"the last linear operation is {last.describe()} and gives {tuple(last.output.shape)}, but the module "
-            f"returns {tuple(output.shape)}, and none gives as many values. What follows it is not elementwise. Padding "
-            "and resizing after it are not supported: judge what was made before them."
+            f"returns {tuple(output.shape)}, and none gives as many values. What follows it is not elementwise. "
+            "Padding and resizing after it are not supported: judge what was made before them."
         )
     raise HeadNotFound(
         f"{best[0].describe()} does not explain the output: the best activation, {best[1].activation}, is off by "

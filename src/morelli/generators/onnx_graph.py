@@ -193,7 +193,9 @@ def _linear_nodes(graph: Any, path: str) -> list[Node]:
 def _after(graph: Any, hidden: list[str], last: Node) -> bool:
     """Whether integer arithmetic comes after the last linear node."""
     places = [i for i, node in enumerate(graph.node) if node.op_type in hidden]
-    return max(places) > next(i for i, node in enumerate(graph.node) if node.name == last.name or last.output in node.output)
+    return max(places) > next(
+        i for i, node in enumerate(graph.node) if node.name == last.name or last.output in node.output
+    )
 
 
 def _linear_node(node: Any, readers: Mapping[str, list[Any]], constant: set[str]) -> Node:

@@ -37,7 +37,9 @@ def unpacked(operation: Any, packed: Any) -> tuple[str, Tensor, Tensor | None, d
             return kind, _single(weight), bias, {}
         ops, flat = torch.ops.quantized, name.replace("1d", "2d")  # one axis is packed as the last of two
         weight, bias = getattr(ops, f"{name}_unpack")(packed)
-        options = {part: list(getattr(ops, f"{flat}_{part}")(packed)) for part in ("stride", "padding", "dilation")}
+        options: dict[str, Any] = {
+            part: list(getattr(ops, f"{flat}_{part}")(packed)) for part in ("stride", "padding", "dilation")
+        }
         options["groups"] = int(getattr(ops, f"{flat}_groups")(packed))
     except (RuntimeError, AttributeError) as error:
         reason = str(error).splitlines()[0][:120]

@@ -157,7 +157,11 @@ class TorchGenerator:
     def _last_of(self, calls: list[Call]) -> Call:
         """The found layer's call in another run. Raises HeadNotFound where another layer ran in its place."""
         call = calls[len(calls) - self._from_end] if len(calls) >= self._from_end else None
-        if call is None or call.describe() != self._call.describe() or call.input.shape[1:] != self._call.input.shape[1:]:
+        if (
+            call is None
+            or call.describe() != self._call.describe()
+            or call.input.shape[1:] != self._call.input.shape[1:]
+        ):
             raise HeadNotFound(
                 f"the module takes another path from draw to draw, so it has no single last layer. {MEMBERS}"
             )

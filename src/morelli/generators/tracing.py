@@ -146,7 +146,7 @@ class _CoreRecorder(TorchDispatchMode):
     """The same for scripted and traced modules, of which only torch's core operations are seen."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.calls: list[Call] = []
         self.layers: list[str] = [""]
 

@@ -306,7 +306,7 @@ class Cropped:
         before, after = self.inner.out_shape, self.out_shape
         rows = zip(before[1:], self.start, after[1:], strict=False)
         fits = len(before) == len(after) == len(self.start) + 1 and before[0] == after[0]
-        if not fits or not all(0 <= first and 0 < size and first + size <= whole for whole, first, size in rows):
+        if not fits or not all(first >= 0 and size > 0 and first + size <= whole for whole, first, size in rows):
             raise MismatchError(f"{after} from {self.start} on is no part of what gives {before}.")
 
     @property

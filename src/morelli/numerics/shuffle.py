@@ -14,8 +14,8 @@ def shuffled(linear: LinearMap, factor: int, *, blocks_first: bool = False) -> T
     """The map followed by a pixel shuffle: [c·r², h, w] → [c, r·h, r·w].
 
     With r·y + i the row of an output and p the padding, a convolution of stride 1 puts tap k of input row y + k − p
-    there, a transposed one of stride s tap t of input row y' where y = s·y' + t − p. Both are transposed convolutions of
-    stride r (r·s) whose kernel is r times as large.
+    there, a transposed one of stride s tap t of input row y' where y = s·y' + t − p. Both are transposed convolutions
+    of stride r (r·s) whose kernel is r times as large.
 
     Args:
         linear: a 2-D convolution of stride 1, or a 2-D transposed convolution.
@@ -26,7 +26,9 @@ def shuffled(linear: LinearMap, factor: int, *, blocks_first: bool = False) -> T
     """
     r = factor
     if not isinstance(linear, Conv | TransposedConv) or len(linear.in_shape) != 3 or linear.out_shape[0] % r**2:
-        raise MismatchError(f"a map {linear.in_shape} → {linear.out_shape} cannot be followed by a pixel shuffle by {r}.")
+        raise MismatchError(
+            f"a map {linear.in_shape} → {linear.out_shape} cannot be followed by a pixel shuffle by {r}."
+        )
     geometry, channels = linear.geometry, linear.out_shape[0] // r**2
     weight = _inputs_first(linear)
     if isinstance(linear, Conv):
@@ -56,10 +58,7 @@ def shuffled_bias(bias: Tensor, factor: int, sizes: tuple[int, ...], *, blocks_f
     r = factor
     if not bias.ndim:
         return bias
-    if blocks_first:
-        cells = bias.reshape(r, r, -1).movedim(-1, 0)
-    else:
-        cells = bias.reshape(-1, r, r)
+    cells = bias.reshape(r, r, -1).movedim(-1, 0) if blocks_first else bias.reshape(-1, r, r)
     return cells.repeat(1, sizes[0] // r, sizes[1] // r)
 
 

@@ -36,7 +36,7 @@ def assert_loaded(target: nn.Module, seed: int = 1) -> None:
         {"n_averaged": torch.tensor(3), **prefixed("module.")},
         {"state_dict": prefixed("module."), "epoch": 3},
         {"critic": {"0.weight": torch.zeros(1)}, "nested": {"generator": prefixed("")}},
-        {**prefixed("generator."), **{"critic.a.weight": torch.zeros(2)}},
+        {**prefixed("generator."), "critic.a.weight": torch.zeros(2)},
     ],
     ids=range(9),
 )

@@ -291,7 +291,9 @@ def test_crops(cut: Callable[[Tensor], Tensor]) -> None:
 
 
 def test_a_crop_after_a_pixel_shuffle() -> None:
-    found = find(Run(lambda m, z: functional.pixel_shuffle(m["last"](z), 2)[..., :11, :9], last=nn.Conv2d(4, 12, 3, padding=1)))
+    found = find(
+        Run(lambda m, z: functional.pixel_shuffle(m["last"](z), 2)[..., :11, :9], last=nn.Conv2d(4, 12, 3, padding=1))
+    )
     assert type(found.head(4).map) is Cropped
     assert_reproduces(found)
 
