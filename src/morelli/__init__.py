@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from morelli.attribution.report import Outcome, Report, Verdict
     from morelli.features.protocol import SampleSpec
     from morelli.generators.latent_decoder import LatentDecoder
+    from morelli.generators.checkpoint import load_weights
+    from morelli.generators.onnx_graph import OnnxModule, onnx_generator
     from morelli.generators.torch_module import TorchGenerator
     from morelli.numerics.activation import Clip, Identity, Rescaled, Sigmoid, Tanh
     from morelli.numerics.head import Head
@@ -39,6 +41,7 @@ _WHERE = {
     "inspect": "app.bundles",
     "lineage": "app.identifying",
     "load": "app.bundles",
+    "load_weights": "generators.checkpoint",
     "reconstruct": "app.autoencoders",
     "save": "app.bundles",
     "train": "app.training",
@@ -51,6 +54,7 @@ _WHERE = {
     "Report": "attribution.report",
     "Verdict": "attribution.report",
     "LatentDecoder": "generators.latent_decoder",
+    "OnnxModule": "generators.onnx_graph",
     "SampleSpec": "features.protocol",
     "TorchGenerator": "generators.torch_module",
     "Clip": "numerics.activation",
@@ -61,6 +65,7 @@ _WHERE = {
     "Head": "numerics.head",
     "load_autoencoder": "storage.autoencoders",
     "load_generator": "storage.generators",
+    "onnx_generator": "generators.onnx_graph",
     "write_image": "storage.samples",
 }
 
@@ -71,6 +76,7 @@ __all__ = [
     "Identity",
     "LatentDecoder",
     "MorelliError",
+    "OnnxModule",
     "Outcome",
     "Report",
     "Rescaled",
@@ -88,6 +94,8 @@ __all__ = [
     "load",
     "load_autoencoder",
     "load_generator",
+    "load_weights",
+    "onnx_generator",
     "reconstruct",
     "save",
     "train",

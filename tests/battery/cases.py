@@ -32,7 +32,8 @@ from morelli.features.latent_search import LatentSearch
 from morelli.features.protocol import Extractor
 from morelli.features.residual import NoiseResidual
 from morelli.numerics.lasso import Solver
-from morelli.numerics.linear import Conv, Dense, Geometry, LinearMap, TransposedConv
+from morelli.numerics.linear import Conv, Cropped, Dense, Geometry, LinearMap, TransposedConv
+from morelli.numerics.shuffle import shuffled
 from morelli.numerics.solvers.fista import Fista
 from morelli.numerics.solvers.interior_point import InteriorPoint
 from morelli.numerics.solvers.least_squares import LeastSquares
@@ -62,6 +63,34 @@ def transposed(in_shape: tuple[int, ...], out: int, kernel: Any, **options: Any)
     with torch.no_grad():
         out_shape = tuple(layer(torch.zeros(1, *in_shape, dtype=torch.float64)).shape[1:])
     return TransposedConv(layer.weight.data, in_shape, out_shape, _geometry(axes, options)), layer
+
+
+def cropped(start: tuple[int, ...], size: tuple[int, ...]) -> tuple[LinearMap, nn.Module]:
+    linear, layer = transposed((5, 4, 4), 3, 4, stride=2, padding=1)
+    ends = [(a, a + n) for a, n in zip(start, size, strict=True)]
+    return Cropped(linear, start, (3, *size)), nn.Sequential(layer, _Crop(ends))
+
+
+def shuffle(blocks_first: bool, layer: tuple[LinearMap, nn.Module]) -> tuple[LinearMap, nn.Module]:
+    linear, module = layer
+    after = [nn.PixelShuffle(2)]
+    if blocks_first:
+        after = [nn.Unflatten(1, (4, -1)), _Swap(), nn.Flatten(1, 2), *after]
+    return shuffled(linear, 2, blocks_first=blocks_first), nn.Sequential(module, *after)
+
+
+class _Crop(nn.Module):
+    def __init__(self, ends: list[tuple[int, int]]) -> None:
+        super().__init__()
+        self.ends = ends
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[(..., *(slice(*span) for span in self.ends))]
+
+
+class _Swap(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.transpose(1, 2)
 
 
 def _geometry(axes: int, options: dict[str, Any]) -> Geometry:
@@ -100,6 +129,15 @@ MAPS: dict[str, Callable[[], tuple[LinearMap, nn.Module]]] = {
         (2, 6), 3, 3, stride=2, dilation=4, output_padding=3
     ),
     "transposed_conv 1d, groups": lambda: transposed((4, 5), 2, 5, stride=3, padding=2, dilation=2, groups=2),
+    "cropped 2d": lambda: cropped((1, 1), (6, 6)),
+    "cropped 2d, one corner": lambda: cropped((0, 2), (7, 5)),
+    "transposed_conv 2d, a shuffled convolution": lambda: shuffle(False, conv((3, 5, 4), 12, 3, padding=1)),
+    "transposed_conv 2d, shuffled, dilated, groups": lambda: shuffle(
+        True, conv((4, 6, 5), 8, (3, 2), dilation=2, padding=(2, 0), groups=2)
+    ),
+    "transposed_conv 2d, shuffled again": lambda: shuffle(
+        False, transposed((4, 3, 4), 8, 3, stride=2, padding=1, output_padding=1, groups=2)
+    ),
 }
 
 # module in numerics/solvers → a solver that gets close to the optimum of a toy

@@ -1,10 +1,11 @@
-"""From a module to a head bundle: the one place where a user's code runs."""
+"""From a module, or a graph in ONNX, to a head bundle: the one place where a user's code runs."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ from torch import nn
 from morelli.app.bundles import save
 from morelli.app.sources import Stage, silent
 from morelli.errors import MorelliError, UnreadableBundle
+from morelli.generators.onnx_graph import onnx_generator
 from morelli.generators.torch_module import TorchGenerator
 from morelli.numerics.head import LEVELS
+
+REASON = 400  # characters of a foreign error that are shown
 
 
 def head_from_factory(
@@ -47,14 +51,57 @@ def head_from_factory(
         OutOfRange: levels or a window that no file has. HeadNotFound: see `TorchGenerator`.
         UnsuitableProgram: the whole generator cannot be stored.
     """
-    if Path(out).exists() and not overwrite:
-        raise UnreadableBundle(f"{out} exists. Choose another name, or overwrite it (`--overwrite`).")
+    _check_free(out, overwrite)
     told: dict[str, Any] = {"levels": levels, "window": _window(window)}
     made = _call(factory)
     if isinstance(made, nn.Module):
         made = TorchGenerator(made.to(device), _shape(latent), layer=layer, announce=lambda line: None)
     if not isinstance(made, TorchGenerator):
         raise MorelliError(f"{factory} returned a {type(made).__name__}; expected a torch module or a TorchGenerator.")
+    return _write(made, out, told, draws=draws, whole=whole, seed=seed, overwrite=overwrite, stage=stage)
+
+
+def head_from_onnx(
+    path: str | Path,
+    out: str | Path,
+    *,
+    draws: int = 10_000,
+    layer: str | None = None,
+    levels: int = LEVELS,
+    window: str = "",
+    seed: int = 0,
+    overwrite: bool = False,
+    stage: Stage = silent,
+) -> str:
+    """The same for a generator exported to ONNX that reads one latent drawn from N(0, I). No code of yours is run.
+
+    Args:
+        path: of the file; weights beside it are read, in other folders not. `layer`: the name of a node.
+    Raises:
+        HeadNotFound, MorelliError: see `onnx_generator`.
+    """
+    _check_free(out, overwrite)
+    told: dict[str, Any] = {"levels": levels, "window": _window(window)}
+    made = onnx_generator(path, announce=lambda line: None, layer=layer)
+    return _write(made, out, told, draws=draws, whole=False, seed=seed, overwrite=overwrite, stage=stage)
+
+
+def _check_free(out: str | Path, overwrite: bool) -> None:
+    if Path(out).exists() and not overwrite:
+        raise UnreadableBundle(f"{out} exists. Choose another name, or overwrite it (`--overwrite`).")
+
+
+def _write(
+    made: TorchGenerator,
+    out: str | Path,
+    told: Mapping[str, Any],
+    *,
+    draws: int,
+    whole: bool,
+    seed: int,
+    overwrite: bool,
+    stage: Stage,
+) -> str:
     head = replace(made.head(draws, seed, stage("activations", draws)), **told)
     if whole:
         head = replace(head, generator=made.program())
@@ -76,7 +123,7 @@ def _call(factory: str) -> object:
     except MorelliError:
         raise
     except Exception as error:  # it is the user's code: whatever it raises becomes one line
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:REASON]
         raise MorelliError(f"{factory} could not be run ({reason}). Try it in Python first.") from error
 
 

@@ -6,7 +6,7 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -105,6 +105,9 @@ def head(
     diffusers: Annotated[
         Path | None, typer.Option(help="In place of a factory: an autoencoder's folder or safetensors file.")
     ] = None,
+    onnx: Annotated[
+        Path | None, typer.Option(help="In place of a factory: a generator exported to ONNX. None of your code is run.")
+    ] = None,
     source: Annotated[
         list[str] | None, typer.Option(help="Latents or photographs for --diffusers, in place of normal latents.")
     ] = None,
@@ -128,32 +131,23 @@ def head(
     Example: morelli head mypkg.gan:load --latent 100x1x1 --out my.head
     """
     from morelli.app.autoencoders import DRAWS, head_from_autoencoder
-    from morelli.app.heads import head_from_factory
+    from morelli.app.heads import head_from_factory, head_from_onnx
 
-    if (factory is None) == (diffusers is None):
-        raise MorelliError("a head is made from one thing: give package.module:function or --diffusers, not both.")
+    if sum(given is not None for given in (factory, diffusers, onnx)) != 1:
+        raise MorelliError("give one source of the head: package.module:function, --diffusers or --onnx.")
+    if onnx is not None and (whole or latent):
+        raise MorelliError("--whole and --latent are for a factory; an ONNX graph says itself what it reads.")
     with bars() as stage:
-        common = {"whole": whole, "seed": seed, "device": device_of(device), "overwrite": overwrite, "stage": stage}
+        common: dict[str, Any] = {"seed": seed, "overwrite": overwrite, "stage": stage}
+        told: dict[str, Any] = {"draws": draws or 10_000, "layer": layer, "levels": levels, "window": window}
         if diffusers is not None:
-            found = head_from_autoencoder(
-                diffusers,
-                out,
-                source=source,
-                draws=draws or DRAWS,
-                size=size,
-                **common,  # type: ignore[arg-type]
-            )
+            common |= {"draws": draws or DRAWS, "whole": whole, "device": device_of(device)}
+            found = head_from_autoencoder(diffusers, out, source=source, size=size, **common)
+        elif onnx is not None:
+            found = head_from_onnx(onnx, out, **told, **common)
         else:
-            found = head_from_factory(
-                str(factory),
-                out,
-                latent=latent,
-                draws=draws or 10_000,
-                layer=layer,
-                levels=levels,
-                window=window,
-                **common,  # type: ignore[arg-type]
-            )
+            told |= {"latent": latent, "whole": whole, "device": device_of(device)}
+            found = head_from_factory(str(factory), out, **told, **common)
     print(f"{found}\nwritten: {out}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from morelli.numerics.activation import Clip, Identity, OutputActivation, Rescaled, Sigmoid, Tanh
@@ -20,30 +21,35 @@ class Fit:
 
     activation: OutputActivation
     error: float
+    allowed: float = CLOSE
 
     @property
     def holds(self) -> bool:
-        return self.error <= CLOSE
+        return self.error <= self.allowed
 
 
-def fit_activation(before: Tensor, after: Tensor) -> Fit:
+def fit_activation(before: Tensor, after: Tensor, allowed: float = CLOSE) -> Fit:
     """Try identity, tanh and sigmoid, also rescaled, and a clamp; the first that is as good as the best, nearly.
 
     Near zero all of them are straight lines, so it is not enough that one holds: a tanh whose outputs are small
-    must not pass for an identity.
+    must not pass for an identity. Where the output is rounded (`allowed` says how coarsely) "nearly" is nearer.
     """
     a, y = before.double().flatten(), after.double().flatten()
     plain = (Identity(), Tanh(), Sigmoid())
     candidates = [form for inner in plain for form in (inner, _rescaled(inner, a, y))] + [_clamped(a, y)]
-    fits = [Fit(candidate, activation_error(candidate, a, y)) for candidate in candidates]
+    fits = [Fit(candidate, activation_error(candidate, a, after.flatten()), allowed) for candidate in candidates]
     best = min(fit.error for fit in fits)
-    return next(fit for fit in fits if fit.error <= max(10 * best, ROUNDING))
+    near = 10 if best <= CLOSE else 1.5
+    return next(fit for fit in fits if fit.error <= max(near * best, ROUNDING))
 
 
 def activation_error(activation: OutputActivation, before: Tensor, after: Tensor) -> float:
-    """Largest |activation(before) − after|, as a share of the range of `after`."""
-    span = float(after.max() - after.min()) or 1.0
-    error = float((activation.forward(before.double()) - after.double()).abs().max()) / span
+    """Largest |activation(before) − after|, as a share of the range of `after`, in whose half precision it is taken."""
+    span = float(after.double().max() - after.double().min()) or 1.0
+    made = activation.forward(before.double())
+    if after.dtype in (torch.float16, torch.bfloat16):
+        made = made.to(after.dtype).double()
+    error = float((made - after.double()).abs().max()) / span
     return error if math.isfinite(error) else math.inf
 
 

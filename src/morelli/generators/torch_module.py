@@ -5,21 +5,24 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from morelli.errors import HeadNotFound, MorelliError, UnsuitableProgram
-from morelli.generators.activation_fit import Fit, activation_error, fit_activation
+from morelli.generators.activation_fit import activation_error
 from morelli.generators.capture import capture
+from morelli.generators.finding import MEMBERS, allowed, find_layer
+from morelli.generators.quantised import QUANTISED
 from morelli.generators.tracing import Call, watch
-from morelli.numerics.activation import OutputActivation
+from morelli.generators.wrappers import COMPILED, evaluating, precision, unwrapped
+from morelli.numerics.activation import Identity, OutputActivation
 from morelli.numerics.head import Head
 from morelli.numerics.program import Program
 
 Latent = tuple[int, ...] | Callable[[int, torch.Generator], Any]
+MOST = 0.9  # share of a quantised layer's values that must be right
 PROBE = 16  # draws for finding and verifying the head
 
 
@@ -30,7 +33,8 @@ class TorchGenerator:
     some activation, is the module's output becomes the head. A second pass on fresh latents must agree.
 
     Args:
-        module: returns samples [n, *shape]. Runs in evaluation mode here and is left in the mode it was in.
+        module: returns samples [n, *shape] or [n, *sizes, channels]. Runs in evaluation mode here, in its own precision
+            and uncompiled, and is left in the mode it was in. Parallel, compiled and averaging wrappers are taken off.
         latent: the shape of one latent, drawn from N(0, I); or `latent(n, rng)`, which returns the module's input
             for n samples (a tensor, or a tuple of tensors for several arguments) drawn with the torch.Generator
             `rng`, for uniform latents or conditional inputs.
@@ -52,21 +56,21 @@ class TorchGenerator:
         batch: int = 128,
         announce: Callable[[str], None] = print,
     ) -> None:
-        self.module, self.latent, self.batch = module, latent, batch
-        self._device = next((p.device for p in module.parameters()), torch.device("cpu"))
+        self.module, self.latent, self.batch = unwrapped(module), latent, batch
+        self._device = next((p.device for p in self.module.parameters()), torch.device("cpu"))
         output, calls = self._run(PROBE, seed=0)
-        position, found = _find(calls, output, layer, activation)
+        position, self._arrangement, found = find_layer(calls, output, layer, activation)
         self.activation = found.activation
         self._from_end = len(calls) - position
-        self._call = _shaped_like(calls[position], output)
-        self._map, self._bias = self._call.linear_map()
+        self._call = calls[position]
+        self._map, self._bias = self._arrangement.linear_map(self._call)
         self._verify()
         announce(self.found)
 
     @property
     def found(self) -> str:
         """One line: the last linear layer, the shapes on both sides, and the activation."""
-        shapes = f"{self._map.in_shape} → {self._map.out_shape}"
+        shapes = f"{self._map.in_shape} → {self._map.out_shape}{self._arrangement.said}"
         return f"last linear layer: {self._call.describe()}, {shapes}; activation: {self.activation}"
 
     def head(self, n: int = 10_000, seed: int = 0, progress: Callable[[int], None] | None = None) -> Head:
@@ -107,11 +111,11 @@ class TorchGenerator:
         return torch.cat([samples.float().cpu() for _, samples in self._batches(n, seed)])
 
     def digest(self) -> str:
-        """SHA-256 over names and values of all parameters and buffers."""
+        """SHA-256 over names and values of all parameters and buffers, the same for a compiled module."""
         digest = hashlib.sha256()
         for name, tensor in sorted(self.module.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
+            digest.update(name.replace(COMPILED, "").encode())
+            digest.update(_bytes(tensor))
         return digest.hexdigest()
 
     def _batches(self, n: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -120,14 +124,25 @@ class TorchGenerator:
         for start in range(0, n, self.batch):
             count = min(self.batch, n - start)
             output, calls = self._run(count, seed * 1_000_003 + start)
-            yield calls[len(calls) - self._from_end].input, output.reshape(count, *self._map.out_shape)
+            made = self._arrangement.samples(output).reshape(count, *self._map.out_shape)
+            yield self._last_of(calls).input, made
 
     def _run(self, n: int, seed: int) -> tuple[Tensor, list[Call]]:
         rng = torch.Generator().manual_seed(seed)
         inputs = self.latent(n, rng) if callable(self.latent) else torch.randn(n, *self.latent, generator=rng)
-        moved = [x.to(self._device) for x in (inputs if isinstance(inputs, tuple) else (inputs,))]
-        with torch.no_grad(), _evaluating(self.module):
-            output, calls = watch(self.module, lambda: self.module(*moved))
+        moved = [self._suited(x) for x in (inputs if isinstance(inputs, tuple) else (inputs,))]
+        with torch.no_grad(), evaluating(self.module):
+            try:
+                output, calls = watch(self.module, lambda: self.module(*moved))
+            except MorelliError:
+                raise
+            except Exception as error:  # it is the user's code: whatever it raises becomes one line
+                reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+                given = ", ".join(f"{_shape(x)} {str(x.dtype).removeprefix('torch.')}" for x in moved)
+                raise HeadNotFound(
+                    f"the module cannot be run on latents {given} ({reason}). Is that what it reads? If it is the "
+                    "precision that fails on this device, pass module.float()."
+                ) from error
         if not isinstance(output, Tensor) or output.ndim < 2 or len(output) != n:
             raise HeadNotFound(
                 f"the module returned {_shape(output)} for {n} latents; expected a tensor [{n}, …]. "
@@ -135,73 +150,56 @@ class TorchGenerator:
             )
         return output, calls
 
+    def _suited(self, x: Tensor) -> Tensor:
+        x = x.to(self._device)
+        return x.to(precision(self.module)) if x.is_floating_point() else x
+
+    def _last_of(self, calls: list[Call]) -> Call:
+        """The found layer's call in another run. Raises HeadNotFound where another layer ran in its place."""
+        call = calls[len(calls) - self._from_end] if len(calls) >= self._from_end else None
+        if (
+            call is None
+            or call.describe() != self._call.describe()
+            or call.input.shape[1:] != self._call.input.shape[1:]
+        ):
+            raise HeadNotFound(
+                f"the module takes another path from draw to draw, so it has no single last layer. {MEMBERS}"
+            )
+        return call
+
     def _verify(self) -> None:
         output, calls = self._run(PROBE, seed=1)
-        call = calls[len(calls) - self._from_end] if len(calls) >= self._from_end else None
-        if call is None or call.describe() != self._call.describe():
-            raise HeadNotFound("the module takes another path from draw to draw, so it has no single last layer.")
-        again = self._map.apply(call.input) + self._bias
-        error = activation_error(self.activation, again, output.reshape(again.shape))
-        if error > 1e-3:
+        call = self._last_of(calls)
+        again, made = self._map.apply(call.input.to(self._bias)) + self._bias, self._arrangement.placed(call.output)
+        if call.exact == QUANTISED:  # values beyond the calibrated range are clamped; most are not
+            apart = (again.reshape(made.shape) - made).abs().flatten()
+            most = apart.kthvalue(math.ceil(MOST * len(apart))).values
+            error = float(most / (made.max() - made.min()))
+        else:
+            error = activation_error(Identity(), again.reshape(made.shape), made)
+        if error > call.exact:
             raise HeadNotFound(
-                f"{self.found} reproduces a second draw only to {error:.2g} of the output range: the layer's weights "
+                f"{self.found} reproduces a second draw only to {error:.2g} of its range: the layer's weights "
                 "depend on the latent, or the module is not deterministic."
+            )
+        samples = self._arrangement.samples(output)
+        error = activation_error(self.activation, made, samples.reshape(made.shape))
+        if error > 10 * allowed(call, output):
+            raise HeadNotFound(
+                f"{self.found} reproduces a second draw only to {error:.2g} of the output range: the activation is "
+                "another, or the module is not deterministic."
             )
 
 
-def _find(calls: list[Call], output: Tensor, layer: str | None, activation: OutputActivation | None) -> tuple[int, Fit]:
-    if not calls:
-        raise HeadNotFound(
-            "no linear layer ran in the forward pass. Supported are linear layers and 1-D and 2-D convolutions, "
-            "plain or transposed; compiled or scripted modules hide theirs: pass the original module."
-        )
-    named = [(position, call) for position, call in enumerate(calls) if layer is None or call.layer == layer]
-    if not named:
-        names = ", ".join(dict.fromkeys(f"'{call.layer}'" for call in calls))
-        raise HeadNotFound(f"no linear operation ran in layer '{layer}'; those that ran are in {names}.")
-    best: tuple[Call, Fit] | None = None
-    for position, call in reversed(named):
-        if len(call.output) != len(output) or call.output.numel() != output.numel():
-            continue
-        fit = _fit(call, output, activation)
-        if fit.holds:
-            return position, fit
-        if best is None or fit.error < best[1].error:
-            best = call, fit
-    if best is None:
-        raise HeadNotFound(
-            f"the last linear operation is {named[-1][1].describe()} and gives {_shape(named[-1][1].output)}, but the "
-            f"module returns {_shape(output)}, and none gives as many values. What follows it is not elementwise."
-        )
-    raise HeadNotFound(
-        f"{best[0].describe()} does not explain the output: the best activation, {best[1].activation}, is off by "
-        f"{best[1].error:.2g} of the output range. Something is added, mixed or permuted after it. If you know "
-        "better, name both: TorchGenerator(module, latent, layer='…', activation=…)."
-    )
-
-
-def _fit(call: Call, output: Tensor, activation: OutputActivation | None) -> Fit:
-    if activation is None:
-        return fit_activation(call.output, output)
-    return Fit(activation, activation_error(activation, call.output.flatten(), output.flatten()))
-
-
-def _shaped_like(call: Call, output: Tensor) -> Call:
-    """A dense layer whose output is reshaped into an image gives the image directly."""
-    return call if call.output.shape == output.shape or call.kind != "linear" else call.reshaped(output)
+def _bytes(tensor: Any) -> bytes:
+    if not isinstance(tensor, Tensor):  # packed weights of quantised layers, and their types
+        parts = tensor if isinstance(tensor, tuple) else (str(tensor),)
+        return b"".join(_bytes(part) if isinstance(part, Tensor | tuple) else str(part).encode() for part in parts)
+    if tensor.is_quantized:
+        tensor = tensor.int_repr()
+    values: bytes = tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
+    return values
 
 
 def _shape(output: Any) -> str:
     return str(tuple(output.shape)) if isinstance(output, Tensor) else type(output).__name__
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, each layer's own mode restored after."""
-    modes = [(inner, inner.training) for inner in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for inner, training in modes:
-            inner.training = training
