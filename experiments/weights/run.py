@@ -14,7 +14,6 @@ import features
 import learned
 import sources
 import torch
-from sources import p
 from torch import Tensor
 
 from morelli.app.galleries import open_network
@@ -70,9 +69,11 @@ def main() -> None:
         "siblings": {g: siblings(true, enrolments, families, groups, g) for g in ("synthetic", "real")},
         "variance": {g: variances(true, enrolments, families, groups, g) for g in ("synthetic", "real")},
         "by model": {
-            m.name: {n: round(float(torch.stack([r[i].median() for r in result[n]["one image"]]).mean()), 1)
-                     for n in result}
-            for i, m in enumerate(models) if m.group == "real"
+            m.name: {
+                n: round(float(torch.stack([r[i].median() for r in result[n]["one image"]]).mean()), 1) for n in result
+            }
+            for i, m in enumerate(models)
+            if m.group == "real"
         },
         "device": f"CPU, {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
         "seconds": round(time.time() - start),
@@ -108,7 +109,9 @@ def summary(draws: list[Tensor]) -> dict:
     """Over images, then models; the spread over draws and an interval over models drawn again."""
     by_model = torch.stack([draw.median(1).values for draw in draws]).mean(0)
     rng = torch.Generator().manual_seed(0)
-    again = torch.stack([by_model[torch.randint(len(by_model), by_model.shape, generator=rng)].median() for _ in range(BOOTSTRAP)])
+    again = torch.stack(
+        [by_model[torch.randint(len(by_model), by_model.shape, generator=rng)].median() for _ in range(BOOTSTRAP)]
+    )
     cells = {"median": round(float(torch.cat([d.flatten() for d in draws]).median()), 1)}
     cells["median interval"] = [round(float(x), 1) for x in again.quantile(torch.tensor([0.05, 0.95]).double())]
     for k in LEVELS:

@@ -4,8 +4,8 @@ Nobody knows which activations the rest of the decoder sends in. So a small enco
 blocks until pictures come out again: what it cannot undo is what the blocks leave in every picture.
 
 The pictures are drawn here (`leaves`), unless photographs are given. Sources: Lee, Mumford & Huang, IJCV 2001 (dead
-leaves have the statistics of natural images); Yin et al., CVPR 2020 (activations held to the running statistics of batch
-norms). That these make fingerprints predictable is our idea; experiments/weights has what it is worth.
+leaves have the statistics of natural images); Yin et al., CVPR 2020 (activations held to batch norms' statistics). The
+combination is ours; experiments/weights has what it is worth.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def _trained(
         for hook in hooks:
             hook.remove()
         adam.zero_grad()
-        (error + settings.held * sum(strays)).backward()  # type: ignore[union-attr]
+        (error + settings.held * sum(strays)).backward()
         adam.step()
         if progress:
             progress(1)
@@ -134,7 +134,9 @@ def _stray(strays: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], No
     """Adds how far a batch norm's inputs are from its running statistics, in units of these."""
 
     def hook(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None and layer.running_var is not None
+        assert isinstance(layer, nn.BatchNorm2d)
+        assert layer.running_mean is not None
+        assert layer.running_var is not None
         spread = (layer.running_var + layer.eps).sqrt()
         mean, now = inputs[0].mean((0, 2, 3)), inputs[0].std((0, 2, 3))
         strays.append(((mean - layer.running_mean) / spread).square().mean() + (now / spread - 1).square().mean())
@@ -143,7 +145,7 @@ def _stray(strays: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], No
 
 
 def _encoder(tail: Tail) -> nn.Sequential:
-    """Halving blocks as a bank's generators have them; activations leave with mean 0 and variance 1, or `statistics`."""
+    """Halving blocks as in a bank's generators; activations leave with mean 0 and variance 1, or `statistics`."""
     depth = max(0, round(math.log2(tail.factor)))
     widths = [3, *(min(WIDTH * 2**i, 64) for i in range(max(1, depth) - 1)), tail.channels]
     layers: list[nn.Module] = []
@@ -154,8 +156,8 @@ def _encoder(tail: Tail) -> nn.Sequential:
     if tail.statistics is not None:
         last = layers[-1]
         with torch.no_grad():
-            last.bias.copy_(tail.statistics[0])  # type: ignore[operator, union-attr]
-            last.weight.copy_(tail.statistics[1].clamp_min(1e-8).sqrt())  # type: ignore[operator, union-attr]
+            last.bias.copy_(tail.statistics[0])  # type: ignore[operator]
+            last.weight.copy_(tail.statistics[1].clamp_min(1e-8).sqrt())  # type: ignore[operator]
     return nn.Sequential(*layers)
 
 

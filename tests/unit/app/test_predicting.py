@@ -90,7 +90,9 @@ def test_other_weights_give_other_fingerprints(place: Path, tmp_path: Path) -> N
 def test_photographs_in_place_of_drawn_shapes(place: Path, tmp_path: Path) -> None:
     save_pictures(tmp_path / "photographs", 3, 12)
     plain = enrol(place, tmp_path / "g", "plain", weights=place / "d0.safetensors")
-    other = enrol(place, tmp_path / "g", "other", weights=place / "d0.safetensors", photographs=tmp_path / "photographs")
+    other = enrol(
+        place, tmp_path / "g", "other", weights=place / "d0.safetensors", photographs=tmp_path / "photographs"
+    )
     assert not torch.allclose(plain.fingerprints, other.fingerprints, atol=0.01)
 
 

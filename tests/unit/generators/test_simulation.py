@@ -1,4 +1,4 @@
-"""Simulated pictures: as files hold them, from a seed, and more like what went in the longer the encoder was trained."""
+"""Simulated pictures: as files hold them, from a seed, and more like what went in the longer one trains."""
 
 from __future__ import annotations
 
