@@ -39,7 +39,8 @@ WORDS = {  # where names do not tell the order, or the normalisation
 class Model:
     """Attributes:
     family: of architecture; siblings share it and differ by their seed.
-    group: "synthetic" (never seen by the network), "world" (the bank's, seen by its world only), "real".
+    group: "synthetic" (new seeds, never seen by the network), "world" (the bank's, of which the network's world knows the
+        covariance), "seeds" (five GANs of each of four kinds), "real" (other GANs, VAEs and tiny autoencoders).
     images: uint8 [n, 3, 64, 64], 20 or more. tail: its last blocks.
     """
 
@@ -91,8 +92,9 @@ def real() -> Iterator[Model]:
     gans |= {path.stem: path for path in sorted((p.ROOT / "runs/seeds").glob("*.generator"))}
     for name, path in gans.items():
         family = next(family for family in p.FAMILIES if family in name)
+        group = "seeds" if path.parent.name == "seeds" else "real"
         yield Model(
-            name, family, "real", lambda path=path: _drawn(path), lambda path=path, family=family: _gan(path, family)
+            name, family, group, lambda path=path: _drawn(path), lambda path=path, family=family: _gan(path, family)
         )
     for name in spectra.VAES:
         make = lambda name=name: to_eight_bits(spectra.vae(name).samples(SHOWN, 1), spectra.UNIT)  # noqa: E731

@@ -54,7 +54,7 @@ def test_a_candidate_without_a_p_value_until_pictures_come(place: Path, tmp_path
     gallery = tmp_path / "g"
     entry = enrol(place, gallery, "d0", weights=place / "d0.safetensors", layers=WORDS)
     assert entry.predicted
-    assert len(entry.fingerprints) == 6
+    assert len(entry.fingerprints) == 12
     assert (entry.card["samples"], entry.card["weights"]["layers"]) == (0, WORDS)
     assert entry.card["weights"]["pictures"] == "simulated"
     assert any("a candidate without a p-value" in warning for warning in entry.card["warnings"])
