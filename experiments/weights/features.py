@@ -13,7 +13,7 @@ from sources import Model, p
 from torch import Tensor
 
 from morelli.app.galleries import open_network
-from morelli.generators.simulation import SimulationSettings, Tail, leaves, simulate
+from morelli.generators.simulation import SimulationSettings, Tail, copies, leaves, to_bytes
 
 KEPT = p.ROOT / "runs/weights/features"
 SETTINGS = SimulationSettings(images=12, steps=40, held=0.01)
@@ -43,7 +43,7 @@ def decoded(tail: Tail, activations: Tensor) -> Tensor:
     if tail.statistics is not None:
         mean, variance = (x[:, None, None] for x in tail.statistics)
         activations = mean + variance.sqrt() * activations
-    return (tail.pictures(activations) * 255).round().clamp(0, 255).to(torch.uint8)
+    return to_bytes(tail.pictures(activations))
 
 
 def compute(model: Model, pictures: Tensor) -> dict[str, Tensor]:
@@ -53,7 +53,7 @@ def compute(model: Model, pictures: Tensor) -> dict[str, Tensor]:
         "true": model.images()[: sources.SHOWN],
         "white": decoded(tail, white(tail)),
         "pink": decoded(tail, pink(tail)),
-        "fitted": simulate(tail, SETTINGS, pictures),
+        "fitted": copies(tail, SETTINGS, pictures),
     }
     return {name: extractor.extract(list(images)) for name, images in made.items()}
 

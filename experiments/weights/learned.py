@@ -13,7 +13,7 @@ FLOOR = 1e-6
 
 
 def kernel_features(tail: Tail) -> Tensor:
-    """[d] of the last linear layer: per colour the log power of its kernels at 16×9 frequencies, the coherence of colours,
+    """[d] of the last linear layer: per colour log power of its kernels at 16×9 frequencies, the coherence of colours,
     energies of the four phases of a stride of two, the bias, and the same power of the layer before."""
     layers = [x for x in tail.module.modules() if getattr(x, "weight", None) is not None and x.weight.ndim == 4]
     last = _kernel(layers[-1])
@@ -24,7 +24,9 @@ def kernel_features(tail: Tail) -> Tensor:
     cross = [(spectrum[i] * spectrum[i + 1].conj()).mean(0).real for i in range(2)]
     norm = [spectrum[i].abs().square().mean(0).sqrt() for i in range(3)]
     coherence = torch.stack([cross[i] / (norm[i] * norm[i + 1] + FLOOR) for i in range(2)])
-    phases = torch.stack([(last[:, :, a::2, b::2].square().sum((1, 2, 3)) + FLOOR).log() for a in (0, 1) for b in (0, 1)])
+    phases = torch.stack(
+        [(last[:, :, a::2, b::2].square().sum((1, 2, 3)) + FLOOR).log() for a in (0, 1) for b in (0, 1)]
+    )
     bias = getattr(layers[-1], "bias", None)
     bias = torch.zeros(3) if bias is None else bias.detach()[-3:].expand(3)
     before = torch.fft.rfft2(_kernel(layers[-2]).flatten(0, 1), s=(SIDE, SIDE)) if len(layers) > 1 else spectrum[0]

@@ -14,7 +14,6 @@ import features
 import learned
 import sources
 import torch
-from sources import p
 from torch import Tensor
 
 from morelli.app.galleries import open_network
@@ -23,6 +22,7 @@ HERE = Path(__file__).parent
 ENROLLED, DRAWS, LEVELS = 10, 3, (1, 5, 10)
 SIZES = {"one image": 1, "ten together": 10}
 BOOTSTRAP = 200
+GROUPS = ("synthetic", "real", "world", "seeds")  # the last two decided how the kinds of pictures are put together
 
 
 def main() -> None:
@@ -35,16 +35,18 @@ def main() -> None:
     means = {kind: torch.stack([x.mean(0) for x in values]) for kind, values in seen.items()}
     families, groups = [m.family for m in models], [m.group for m in models]
     kernels = torch.stack([learned.kernel_features(m.tail()) for m in models])
-    train = [group != "real" for group in groups]
+    train = [group in ("synthetic", "world") for group in groups]
     enrolments: dict[str, Tensor] = {
         "noise, white": means["white"],
         "noise, 1/f": means["pink"],
         "fitted": means["fitted"],
+        "fitted and white noise": (means["fitted"] + means["white"]) / 2,
         "kernels, learned": learned.predicted(kernels, means["true"], families, train),
     }
-    both = torch.cat([means["fitted"], means["white"], means["pink"]], 1)
-    for name, x in {"fitted, corrected": means["fitted"], "fitted and noise, corrected": both}.items():
-        enrolments[name] = means["fitted"] + learned.predicted(x, means["true"] - means["fitted"], families, train)
+    ships, both = enrolments["fitted and white noise"], torch.cat([means["fitted"], means["white"]], 1)
+    enrolments["fitted and white noise, corrected"] = ships + learned.predicted(
+        both, means["true"] - ships, families, train
+    )
     true = torch.stack(seen["true"])
     result: dict = {}
     for draw in range(DRAWS):
@@ -65,14 +67,16 @@ def main() -> None:
         "families": len(set(families)),
         "network": extractor.digest,
         "sha256 of features": digest([features.KEPT / f"{m.name}.safetensors" for m in models]),
-        "ranks": {group: table(result, groups, families, group) for group in ("synthetic", "real")},
-        "real alone": alone(true, enrolments, [i for i, g in enumerate(groups) if g == "real"]),
-        "siblings": {g: siblings(true, enrolments, families, groups, g) for g in ("synthetic", "real")},
-        "variance": {g: variances(true, enrolments, families, groups, g) for g in ("synthetic", "real")},
+        "ranks": {group: table(result, groups, families, group) for group in GROUPS},
+        "real alone": alone(true, enrolments, [i for i, g in enumerate(groups) if g in ("seeds", "real")]),
+        "siblings": {g: siblings(true, enrolments, families, groups, g) for g in ("synthetic", "seeds")},
+        "variance": {g: variances(true, enrolments, families, groups, g) for g in ("synthetic", "seeds")},
         "by model": {
-            m.name: {n: round(float(torch.stack([r[i].median() for r in result[n]["one image"]]).mean()), 1)
-                     for n in result}
-            for i, m in enumerate(models) if m.group == "real"
+            m.name: {
+                n: round(float(torch.stack([r[i].median() for r in result[n]["one image"]]).mean()), 1) for n in result
+            }
+            for i, m in enumerate(models)
+            if m.group in ("seeds", "real")
         },
         "device": f"CPU, {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
         "seconds": round(time.time() - start),
@@ -108,7 +112,9 @@ def summary(draws: list[Tensor]) -> dict:
     """Over images, then models; the spread over draws and an interval over models drawn again."""
     by_model = torch.stack([draw.median(1).values for draw in draws]).mean(0)
     rng = torch.Generator().manual_seed(0)
-    again = torch.stack([by_model[torch.randint(len(by_model), by_model.shape, generator=rng)].median() for _ in range(BOOTSTRAP)])
+    again = torch.stack(
+        [by_model[torch.randint(len(by_model), by_model.shape, generator=rng)].median() for _ in range(BOOTSTRAP)]
+    )
     cells = {"median": round(float(torch.cat([d.flatten() for d in draws]).median()), 1)}
     cells["median interval"] = [round(float(x), 1) for x in again.quantile(torch.tensor([0.05, 0.95]).double())]
     for k in LEVELS:
@@ -130,8 +136,10 @@ def siblings(true: Tensor, enrolments: dict, families: list[str], groups: list[s
     """Among models of one family only: how often the right one is first, one image asked, and what chance is."""
     mine, queries = true[:, :ENROLLED], true[:, ENROLLED:]
     rows = {"10 images": mine.mean(1)} | enrolments
-    kin = [[i for i, f in enumerate(families) if f == family] for family in dict.fromkeys(families)]
-    kin = [at for at in kin if len(at) > 1 and any(groups[i] == group for i in at)]
+    mine_too = (group, "world") if group == "synthetic" else (group,)
+    at = [i for i, g in enumerate(groups) if g in mine_too]
+    kin = [[i for i in at if families[i] == family] for family in dict.fromkeys(families)]
+    kin = [each for each in kin if len(each) > 1]
     found: dict = {"families": len(kin), "chance": round(sum(1 / len(at) for at in kin) / len(kin), 4)}
     for name, x in rows.items():
         right = [float((ranks(x[at], queries[at], 1) == 1).double().mean()) for at in kin]
@@ -141,7 +149,8 @@ def siblings(true: Tensor, enrolments: dict, families: list[str], groups: list[s
 
 def variances(true: Tensor, enrolments: dict, families: list[str], groups: list[str], group: str) -> dict:
     """In units of what varies between images of one model, per dimension; the noise of the means is taken off."""
-    at = [i for i, g in enumerate(groups) if g == group or (group == "synthetic" and g == "world")]
+    mine_too = (group, "world") if group == "synthetic" else (group,)
+    at = [i for i, g in enumerate(groups) if g in mine_too]
     names = [families[i] for i in at]
     means, noise = true[at].mean(1), float(true[at].var(1).mean()) / true.shape[1]
     kin = [[i for i, f in enumerate(names) if f == family] for family in dict.fromkeys(names)]

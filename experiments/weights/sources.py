@@ -1,4 +1,4 @@
-"""Models whose weights and images we both own: what they make, and their last blocks as a file of weights tells them."""
+"""Models whose weights and images we both own: what they make, and their last blocks as a file of weights has them."""
 
 import runpy
 import sys
@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "spectra")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "spectra"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 import models as spectra
 import protocol as p
 from safetensors.torch import load_file
@@ -38,7 +39,8 @@ WORDS = {  # where names do not tell the order, or the normalisation
 class Model:
     """Attributes:
     family: of architecture; siblings share it and differ by their seed.
-    group: "synthetic" (never seen by the network), "world" (the bank's, seen by its world only), "real".
+    group: "synthetic" (new seeds, never seen by the network), "world" (the bank's, of which the network's world knows the
+        covariance), "seeds" (five GANs of each of four kinds), "real" (other GANs, VAEs and tiny autoencoders).
     images: uint8 [n, 3, 64, 64], 20 or more. tail: its last blocks.
     """
 
@@ -79,7 +81,9 @@ def tail_of(one: Trained) -> Tail:
     channels = blueprint.latent or CHANNELS[blueprint.blocks]
     first = next(layer for layer in decoder.modules() if not list(layer.children()))
     known = isinstance(first, nn.BatchNorm2d) and len(first.running_mean) == channels
-    return Tail(decoder, channels, blueprint.multiple, statistics=(first.running_mean, first.running_var) if known else None)
+    return Tail(
+        decoder, channels, blueprint.multiple, statistics=(first.running_mean, first.running_var) if known else None
+    )
 
 
 def real() -> Iterator[Model]:
@@ -88,7 +92,10 @@ def real() -> Iterator[Model]:
     gans |= {path.stem: path for path in sorted((p.ROOT / "runs/seeds").glob("*.generator"))}
     for name, path in gans.items():
         family = next(family for family in p.FAMILIES if family in name)
-        yield Model(name, family, "real", lambda path=path: _drawn(path), lambda path=path, family=family: _gan(path, family))
+        group = "seeds" if path.parent.name == "seeds" else "real"
+        yield Model(
+            name, family, group, lambda path=path: _drawn(path), lambda path=path, family=family: _gan(path, family)
+        )
     for name in spectra.VAES:
         make = lambda name=name: to_eight_bits(spectra.vae(name).samples(SHOWN, 1), spectra.UNIT)  # noqa: E731
         yield Model(name, "VAE", "real", make, lambda name=name: _file(spectra.WEIGHTS / f"{name}.safetensors", name))

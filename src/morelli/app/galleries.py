@@ -152,16 +152,16 @@ def enrol(
     if replaced is not None and not (overwrite or upgraded):
         raise UnreadableBundle(f"{gallery} has an entry '{name}'. Choose another name, or replace it (`--overwrite`).")
     if weights is not None:
-        made = from_weights(
-            weights, extractor, layers=layers, upsample=upsample, photographs=photographs, stage=stage
-        )
+        made = from_weights(weights, extractor, layers=layers, upsample=upsample, photographs=photographs, stage=stage)
         entry = Entry(name, made.values, extractor.digest, _card_of_weights(made), made.predicted)
     else:
         assert samples is not None
         found = fingerprint(samples, extractor, world, stage)
         once = found.once()
         if len(once) < LEAST:
-            raise TooFewSamples(f"'{name}' has {len(once)} different samples; an entry needs {LEAST}, better {ADVISED}.")
+            raise TooFewSamples(
+                f"'{name}' has {len(once)} different samples; an entry needs {LEAST}, better {ADVISED}."
+            )
         entry = Entry(name, found.values[once], extractor.digest, _card(found, once))
     gallery_folder.write_entry(gallery, name, entry.state(), overwrite=overwrite or upgraded)
     return entry

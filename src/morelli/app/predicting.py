@@ -154,13 +154,17 @@ def _tail_of(path: Path, head: Head) -> Tail:
     shapes = linear.in_shape, linear.out_shape
     if not isinstance(linear, Conv | TransposedConv) or len(shapes[1]) != 3 or shapes[1][0] not in (1, 3):
         raise MismatchError(f"{path} maps {shapes[0]} to {shapes[1]}; expected a convolution that makes a picture.")
-    if head.bias.numel() not in (1, shapes[1][0]) or any(b % a for a, b in zip(shapes[0][1:], shapes[1][1:], strict=True)):
-        raise MismatchError(f"{path} maps {shapes[0]} to {shapes[1]}; what it does depends on the place. Enrol pictures.")
+    if head.bias.numel() not in (1, shapes[1][0]) or any(
+        b % a for a, b in zip(shapes[0][1:], shapes[1][1:], strict=True)
+    ):
+        raise MismatchError(
+            f"{path} maps {shapes[0]} to {shapes[1]}; what it does depends on the place. Enrol pictures."
+        )
     factor = shapes[1][1] // shapes[0][1]
     if factor == 1:
         raise MorelliError(
-            f"{path} is a last layer that does not enlarge; fingerprints are of whole blocks. Give the decoder's weights, "
-            "or a head with the whole generator (`morelli head … --whole`)."
+            f"{path} is a last layer that does not enlarge; fingerprints are of whole blocks. Give the decoder's "
+            "weights, or a head with the whole generator (`morelli head … --whole`)."
         )
     # about the anchor, with the variances where they are known
     mean = head.anchor.mean((1, 2))

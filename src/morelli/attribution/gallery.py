@@ -52,7 +52,7 @@ class Entry:
             )
 
     def state(self) -> State:
-        settings = {"name": self.name, "network": self.network, "card": dict(self.card)}
+        settings: dict[str, Any] = {"name": self.name, "network": self.network, "card": dict(self.card)}
         if self.predicted:
             settings["predicted"] = True
         return State(settings, {"fingerprints": self.fingerprints})

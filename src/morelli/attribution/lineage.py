@@ -66,7 +66,10 @@ class Lineage:
 
 
 def trace(fingerprints: Tensor, gallery: Gallery) -> Lineage:
-    """Fingerprints [n, d] of one fine-tune's samples, five or more. Raises TooFewSamples for fewer, or no entry from pictures."""
+    """Fingerprints [n, d] of one fine-tune's samples, five or more.
+
+    Raises TooFewSamples for fewer, or where no entry is from pictures.
+    """
     if len(fingerprints) < LEAST:
         raise TooFewSamples(f"{len(fingerprints)} samples were given; a lineage needs {LEAST} or more of one model.")
     ranking = gallery.rank(fingerprints)

@@ -121,9 +121,8 @@ def identification(found: Mapping[str, Any], shown: int = 3) -> str:
     lines += [f"refused: {refused['reason']}" for refused in found["refused"][:SHOWN]]
     gallery = found["gallery"]
     lines += [f"warning: {warning}" for warning in gallery["warnings"]]
-    promise = (
-        f"{gallery['entries'] - gallery['predicted']} models known. Samples of unrelated ones are identified in at most {gallery['rate']:.1%}"
-    )
+    known = gallery["entries"] - gallery["predicted"]
+    promise = f"{known} models known. Samples of unrelated ones are identified in at most {gallery['rate']:.1%}"
     return "\n".join([*lines, "", f"{promise} of cases, kin of a known one more often.", found["limits"]])
 
 

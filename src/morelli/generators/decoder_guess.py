@@ -20,7 +20,7 @@ OTHERS = {  # in a name → what such a file holds, and what to do
     "lora": "adapters, not a decoder; fingerprints certify the decoder. Give the base model's decoder",
     "time_embed": "a denoising network; fingerprints certify the decoder behind it. Give the decoder (VAE)",
     "time_mlp": "a denoising network; fingerprints certify the decoder behind it. Give the decoder (VAE)",
-    "up_blocks": "a U-Net or AutoencoderKL with residual blocks, which are not built from weights. Enrol pictures of it",
+    "up_blocks": "a U-Net or AutoencoderKL with residual blocks, which no weights are built into. Enrol pictures of it",
     "synthesis": "a style-based generator, whose weights depend on the style. Enrol pictures of it",
     "torgb": "a style-based generator, whose images are sums of several layers. Enrol pictures of it",
     "attn": "a network with attention, which is not built from weights. Enrol pictures of it",
@@ -38,7 +38,9 @@ def refuse_others(layers: Sequence[Layer]) -> None:
     for layer in layers:
         for sign, what in OTHERS.items():
             if sign in layer.key.lower():
-                raise MismatchError(f"'{layer.key}' {list(layer.shape)} looks like {what}, or say the layers (--layers).")
+                raise MismatchError(
+                    f"'{layer.key}' {list(layer.shape)} looks like {what}, or say the layers (--layers)."
+                )
 
 
 def guess_words(layers: Sequence[Layer], upsample: str = "nearest") -> list[Word]:
@@ -49,8 +51,8 @@ def guess_words(layers: Sequence[Layer], upsample: str = "nearest") -> list[Word
     if not ends:
         raise _unclear(layers, "no convolution makes 3 channels or 1")
     if layers[-1] is not ends[-1]:
-        after = layers[layers.index(ends[-1]) + 1].key
-        raise _unclear(layers, f"'{after}' comes after '{ends[-1].key}', which makes the picture, by name")
+        stray = layers[layers.index(ends[-1]) + 1].key
+        raise _unclear(layers, f"'{stray}' comes after '{ends[-1].key}', which makes the picture, by name")
     last = layers[-1]
     end = _convolution(last, last.shape[1] if last.shape[1] in IMAGE else last.shape[0])
     words, count = [Word("tanh" if end.name == "convt" else "unit")], 0

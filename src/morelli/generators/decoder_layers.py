@@ -2,8 +2,9 @@
 
     "batch relu convt:2,1 relu convt:2,1 tanh"
 
-The words stand in `WORDS`. A word with weights may name its layer ("convt=decoder.convT3"); others take the layer of the
-file before that of the word after them, the last word the last. No code is stored in a file of weights, so shapes and these words are all there is.
+The words stand in `WORDS`. A word with weights may name its layer ("convt=decoder.convT3"); others take the
+layer of the file before that of the word after them, the last word the last. No code is stored in a file of weights:
+shapes and these words are all there is.
 """
 
 from __future__ import annotations
@@ -112,7 +113,9 @@ def layers_of(tensors: Mapping[str, Tensor]) -> list[Layer]:
     found = {key: parts for key, parts in groups.items() if "weight" in parts}
     for key in [key.removesuffix(CHAINED[0]) for key in found if key.endswith(CHAINED[0])]:
         if all(key + suffix in found for suffix in CHAINED):
-            inner = {f"{i}.{part}": x for i, suffix in enumerate(CHAINED) for part, x in found.pop(key + suffix).items()}
+            inner = {
+                f"{i}.{part}": x for i, suffix in enumerate(CHAINED) for part, x in found.pop(key + suffix).items()
+            }
             found[key] = inner | {"weight": inner["2.weight"]}
     return [Layer(key, found[key]) for key in sorted(found, key=_natural)]
 
@@ -219,7 +222,9 @@ def _convolution(word: Word, layer: Layer) -> tuple[nn.Module, int, int, int]:
     module: nn.Module
     if transposed:
         if not word.options and kernel not in STRIDES:
-            raise MismatchError(f"'{layer.key}' has a kernel of {kernel}; say its stride and padding, as in 'convt:2,1'.")
+            raise MismatchError(
+                f"'{layer.key}' has a kernel of {kernel}; say its stride and padding, as in 'convt:2,1'."
+            )
         numbers = (word if word.options else Word("convt", tuple(STRIDES[kernel].split(",")))).numbers(2, 3)
         stride, padding, more = (*numbers, 0)[:3]
         if not stride or more >= max(stride, 1):

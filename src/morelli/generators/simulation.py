@@ -1,11 +1,12 @@
 """What a decoder's last blocks would make: pictures from their weights alone.
 
-Nobody knows which activations the rest of the decoder sends in. So a small encoder is trained in front of the frozen
-blocks until pictures come out again: what it cannot undo is what the blocks leave in every picture.
+Nobody knows which activations the rest of the decoder sends in. Two guesses are put together. White noise, brought to
+the statistics of a batch norm where one comes first. And what a small encoder sends in that is trained in front of the
+frozen blocks until pictures come out again: what it cannot undo is what the blocks leave in every picture.
 
-The pictures are drawn here (`leaves`), unless photographs are given. Sources: Lee, Mumford & Huang, IJCV 2001 (dead
-leaves have the statistics of natural images); Yin et al., CVPR 2020 (activations held to the running statistics of batch
-norms). That these make fingerprints predictable is our idea; experiments/weights has what it is worth.
+These pictures are drawn here (`leaves`), unless photographs are given. Sources: Lee, Mumford & Huang, IJCV 2001 (dead
+leaves have the statistics of natural images); Yin et al., CVPR 2020 (activations held to batch norms' statistics). The
+combination is ours; experiments/weights has what it is worth.
 """
 
 from __future__ import annotations
@@ -68,15 +69,15 @@ class SimulationSettings:
     """How pictures are simulated.
 
     Attributes:
-        images: how many are made. steps, batch, learning_rate: of the encoder.
+        images: how many are made of each kind. steps, batch, learning_rate: of the encoder.
         held: weight of the distance from the batch norms' running statistics.
     """
 
-    images: int = 16
+    images: int = 12
     steps: int = 40
     batch: int = 8
     learning_rate: float = 3e-3
-    held: float = 0.0
+    held: float = 0.01
     seed: int = 0
 
 
@@ -86,7 +87,38 @@ def simulate(
     photographs: Tensor | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """Pictures uint8 [images, 3, 64, 64] as these blocks would make them.
+    """Pictures uint8 [2·images, 3, 64, 64] as these blocks would make them: half copies, half from noise.
+
+    Raises MismatchError; see `copies`.
+    """
+    settings = settings or SimulationSettings()
+    return torch.cat([copies(tail, settings, photographs, progress), noises(tail, settings)])
+
+
+@torch.no_grad()
+def noises(tail: Tail, settings: SimulationSettings) -> Tensor:
+    """uint8 [images, 3, 64, 64] from white noise."""
+    rng = torch.Generator().manual_seed(settings.seed)
+    activations = torch.randn(settings.images, tail.channels, tail.side, tail.side, generator=rng)
+    if tail.statistics is not None:
+        mean, variance = (x[:, None, None] for x in tail.statistics)
+        activations = mean + variance.clamp_min(0).sqrt() * activations
+    tail.module.eval()
+    return to_bytes(tail.pictures(activations))
+
+
+def to_bytes(pictures: Tensor) -> Tensor:
+    """[0, 1] → what 8-bit files hold."""
+    return (pictures * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+def copies(
+    tail: Tail,
+    settings: SimulationSettings,
+    photographs: Tensor | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Tensor:
+    """uint8 [images, 3, 64, 64]: pictures as they come out again.
 
     Args:
         photographs: [n, 3, 64, 64] in [0, 1], more than `images`; the first are what comes out again, the others
@@ -94,15 +126,13 @@ def simulate(
     Raises:
         MismatchError: the blocks do not make 64 pixels, or not of one or three channels; too few photographs.
     """
-    settings = settings or SimulationSettings()
     count = settings.images
     pictures = leaves(8 * count, settings.seed) if photographs is None else photographs
     if len(pictures) < 2 * count:
         raise MismatchError(f"{len(pictures)} photographs are too few; expected {2 * count} or more.")
     encoder = _trained(tail, pictures[count:], settings, progress)
     with torch.no_grad():
-        made = tail.pictures(encoder(_fitted(pictures[:count], tail)))
-    return (made * 255).round().clamp(0, 255).to(torch.uint8)
+        return to_bytes(tail.pictures(encoder(_fitted(pictures[:count], tail))))
 
 
 def _trained(
@@ -123,7 +153,7 @@ def _trained(
         for hook in hooks:
             hook.remove()
         adam.zero_grad()
-        (error + settings.held * sum(strays)).backward()  # type: ignore[union-attr]
+        (error + settings.held * sum(strays)).backward()
         adam.step()
         if progress:
             progress(1)
@@ -134,7 +164,9 @@ def _stray(strays: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], No
     """Adds how far a batch norm's inputs are from its running statistics, in units of these."""
 
     def hook(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None and layer.running_var is not None
+        assert isinstance(layer, nn.BatchNorm2d)
+        assert layer.running_mean is not None
+        assert layer.running_var is not None
         spread = (layer.running_var + layer.eps).sqrt()
         mean, now = inputs[0].mean((0, 2, 3)), inputs[0].std((0, 2, 3))
         strays.append(((mean - layer.running_mean) / spread).square().mean() + (now / spread - 1).square().mean())
@@ -143,7 +175,7 @@ def _stray(strays: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], No
 
 
 def _encoder(tail: Tail) -> nn.Sequential:
-    """Halving blocks as a bank's generators have them; activations leave with mean 0 and variance 1, or `statistics`."""
+    """Halving blocks as in a bank's generators; activations leave with mean 0 and variance 1, or `statistics`."""
     depth = max(0, round(math.log2(tail.factor)))
     widths = [3, *(min(WIDTH * 2**i, 64) for i in range(max(1, depth) - 1)), tail.channels]
     layers: list[nn.Module] = []
@@ -154,8 +186,8 @@ def _encoder(tail: Tail) -> nn.Sequential:
     if tail.statistics is not None:
         last = layers[-1]
         with torch.no_grad():
-            last.bias.copy_(tail.statistics[0])  # type: ignore[operator, union-attr]
-            last.weight.copy_(tail.statistics[1].clamp_min(1e-8).sqrt())  # type: ignore[operator, union-attr]
+            last.bias.copy_(tail.statistics[0])  # type: ignore[operator]
+            last.weight.copy_(tail.statistics[1].clamp_min(1e-8).sqrt())  # type: ignore[operator]
     return nn.Sequential(*layers)
 
 

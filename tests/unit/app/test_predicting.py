@@ -54,7 +54,7 @@ def test_a_candidate_without_a_p_value_until_pictures_come(place: Path, tmp_path
     gallery = tmp_path / "g"
     entry = enrol(place, gallery, "d0", weights=place / "d0.safetensors", layers=WORDS)
     assert entry.predicted
-    assert len(entry.fingerprints) == 6
+    assert len(entry.fingerprints) == 12
     assert (entry.card["samples"], entry.card["weights"]["layers"]) == (0, WORDS)
     assert entry.card["weights"]["pictures"] == "simulated"
     assert any("a candidate without a p-value" in warning for warning in entry.card["warnings"])
@@ -90,7 +90,9 @@ def test_other_weights_give_other_fingerprints(place: Path, tmp_path: Path) -> N
 def test_photographs_in_place_of_drawn_shapes(place: Path, tmp_path: Path) -> None:
     save_pictures(tmp_path / "photographs", 3, 12)
     plain = enrol(place, tmp_path / "g", "plain", weights=place / "d0.safetensors")
-    other = enrol(place, tmp_path / "g", "other", weights=place / "d0.safetensors", photographs=tmp_path / "photographs")
+    other = enrol(
+        place, tmp_path / "g", "other", weights=place / "d0.safetensors", photographs=tmp_path / "photographs"
+    )
     assert not torch.allclose(plain.fingerprints, other.fingerprints, atol=0.01)
 
 

@@ -133,7 +133,7 @@ def test_what_does_not_fit_is_said(words: str, layers: list[Layer], message: str
 
 def test_a_bias_says_which_kind_of_convolution() -> None:
     layers = layers_of({"a.weight": torch.zeros(8, 3, 4, 4), "a.bias": torch.zeros(8)})
-    with pytest.raises(MismatchError, match="with a bias of 8; as 'convt' it would have 3. Is it 'conv'"):
+    with pytest.raises(MismatchError, match=r"with a bias of 8; as 'convt' it would have 3\. Is it 'conv'"):
         build_tail(parse_words("convt tanh"), layers)
 
 
