@@ -45,9 +45,9 @@ def test_pictures_of_one_kind_in_a_folder_per_class(patches: ModuleType, folder:
     assert [text.split()[0] for text in about["refused"]] == ["colour.png", "small.png", "labels.csv"]
     written = read_all(find(tmp_path / "work" / "images"), patches.SPEC)
     assert not written.refused
-    assert {(facts["format"], facts["mode"], facts["bits"]) for facts in written.facts} == {("PNG", "L", 8)}
-    given = np.asarray(Image.open(folder / "benign" / "0.png"))
-    assert np.array_equal(np.asarray(Image.open(tmp_path / "work" / "images" / "benign" / "00000.png")), given)
+    assert {(facts["format"], facts["mode"], facts["bits"]) for facts in written.facts} == {("PNG", "I;16", 16)}
+    given = np.asarray(Image.open(folder / "benign" / "0.png")).astype(int)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "work" / "images" / "benign" / "00000.png")), given * 257)
 
 
 def test_the_centre_is_averaged(patches: ModuleType, folder: Path) -> None:
