@@ -81,7 +81,7 @@ SCALES = {
         least=100,
     ),
     "small": Scale(  # minutes of a CPU: an eighth of the width, see `warm`
-        WARM | {SIBLING: WARM[TARGET] | {"seed": 1}},
+        WARM | {OTHER: WARM[OTHER] | {"seed": 2}, SIBLING: WARM[TARGET] | {"seed": 1}},  # no two start alike
         {"own": 400, "other": 400, "held_out": 250, "test": 150},
         dict.fromkeys(DEAR, 5),
         draws=(3, 1),
