@@ -1,4 +1,4 @@
-"""A folder of grey images → 128×128 pictures of 8 bits, from which all generators learn alike."""
+"""A folder of grey images, DICOM or others → 128×128 pictures of 16 bits, from which all generators learn alike."""
 
 import json
 import shutil
@@ -13,10 +13,12 @@ from torch import Tensor
 from morelli import SampleSpec, write_image
 from morelli.app.gans import read_labels
 from morelli.errors import MismatchError, TooFewSamples, UnreadableSample
+from morelli.features.protocol import ANY
+from morelli.storage.dicom import is_dicom
 from morelli.storage.samples import find, read
 
 SIDE = 128
-SPEC = SampleSpec((1, SIDE, SIDE))
+SPEC = SampleSpec((1, SIDE, SIDE), levels=65536)
 
 
 def prepare(folder: Path, work: Path) -> dict:
@@ -65,6 +67,8 @@ def _read(files: list[Path]) -> tuple[dict[Path, Tensor], list[str]]:
 def patch(file: Path) -> Tensor:
     """[1, 128, 128] in [−1, 1]: the central square of a grey image, every pixel the mean of the area it covers.
 
+    16 bits stay 16, and DICOM is read in the file's own window.
+
     Raises:
         MismatchError: the image is smaller than that, or in colour.
         UnreadableSample: it is none; see `morelli.storage.samples.read`.
@@ -73,7 +77,7 @@ def patch(file: Path) -> Tensor:
     side = min(width, height)
     if side < SIDE:
         raise MismatchError(f"{file.name} is {width}x{height}; expected at least {SIDE} pixels a side.")
-    grey = read(file, SampleSpec((1, height, width))).samples[0, 0]
+    grey = read(file, SampleSpec((1, height, width), levels=ANY)).samples[0, 0]
     top, left = (height - side) // 2, (width - side) // 2
     square = Image.fromarray(grey[top : top + side, left : left + side].numpy())
     return torch.from_numpy(np.array(square.resize((SIDE, SIDE), Image.Resampling.BOX)))[None]
@@ -82,9 +86,14 @@ def patch(file: Path) -> Tensor:
 def _size(file: Path) -> tuple[int, int]:
     """Width and height when upright."""
     try:
+        if is_dicom(file.read_bytes()):
+            from pydicom import dcmread
+
+            header = dcmread(file, stop_before_pixels=True)
+            return int(header.Columns), int(header.Rows)
         with Image.open(file) as image:
             return ImageOps.exif_transpose(image).size
-    except Exception as error:  # Pillow's plugins raise nearly every kind on damaged files
+    except Exception as error:  # decoders raise nearly every kind on damaged files
         raise UnreadableSample(f"{file.name} is not a sound picture ({type(error).__name__}).") from error
 
 

@@ -103,9 +103,8 @@ def _decoded(
 ) -> tuple[Tensor, dict[str, Any]]:
     """float64 [channels, h, w] from 0 to 1, and facts."""
     if is_dicom(data):
-        grey, facts = decode_dicom(data, max_pixels, window)
-        shares = _with_channels(grey, channels, facts["notes"])
-        return torch.from_numpy(shares), facts
+        grey, said = decode_dicom(data, max_pixels, window)
+        return torch.from_numpy(_with_channels(grey, channels, said["notes"])), said
     kind = format_of(data)
     notes: list[str] = []
     with guarded(kind, max_pixels, notes):

@@ -17,12 +17,16 @@ from morelli.storage.samples import find, read_all
 FOLDER = Path(__file__).parents[3] / "experiments" / "medical"
 
 
-@pytest.fixture(scope="module")
-def patches() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("patches", FOLDER / "patches.py")
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def patches() -> ModuleType:
+    return script("patches")
 
 
 @pytest.fixture
@@ -45,9 +49,9 @@ def test_pictures_of_one_kind_in_a_folder_per_class(patches: ModuleType, folder:
     assert [text.split()[0] for text in about["refused"]] == ["colour.png", "small.png", "labels.csv"]
     written = read_all(find(tmp_path / "work" / "images"), patches.SPEC)
     assert not written.refused
-    assert {(facts["format"], facts["mode"], facts["bits"]) for facts in written.facts} == {("PNG", "L", 8)}
-    given = np.asarray(Image.open(folder / "benign" / "0.png"))
-    assert np.array_equal(np.asarray(Image.open(tmp_path / "work" / "images" / "benign" / "00000.png")), given)
+    assert {(facts["format"], facts["mode"], facts["bits"]) for facts in written.facts} == {("PNG", "I;16", 16)}
+    given = np.asarray(Image.open(folder / "benign" / "0.png")).astype(int)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "work" / "images" / "benign" / "00000.png")), given * 257)
 
 
 def test_the_centre_is_averaged(patches: ModuleType, folder: Path) -> None:
@@ -90,3 +94,32 @@ def test_what_cannot_be_learnt_from_is_refused(patches: ModuleType, folder: Path
     with pytest.raises(TooFewSamples, match="malignant has 3; at least 10"):
         patches.check({"benign": 10, "malignant": 3}, 10)
     assert not work.exists()
+
+
+def test_dicom_is_read_in_its_window(patches: ModuleType, tmp_path: Path) -> None:
+    pytest.importorskip("pydicom", reason="writing DICOM takes pydicom")
+    units = np.random.default_rng(0).integers(-1024, 3034, (128, 128)).astype(np.int16)
+    script("ct").write(units, tmp_path / "x.dcm")
+    expected = ((units + 450) / 1499).clip(0, 1) * 2 - 1  # centre 300, width 1500
+    found = patches.patch(tmp_path / "x.dcm")
+    np.testing.assert_allclose(found[0], expected, atol=1e-6)
+    assert len(found.unique()) > 1400
+
+
+def test_latents_of_images_are_whitened() -> None:
+    rng = torch.Generator().manual_seed(0)
+    images = torch.rand(150, 1, 128, 128, generator=rng)
+    warm = script("warm")
+    latents = warm.components(images, rng)
+    torch.testing.assert_close(latents.T @ latents / 150, torch.eye(100), atol=1e-3, rtol=0)
+    assert (warm.components(images, rng) - latents).abs().max() > 1
+
+
+def test_labels_draw_their_own_latents() -> None:
+    warm = script("warm")
+    labels = torch.tensor([0, 1, 1] * 4)
+    settings = warm.GanSettings("c-dcgan", 4, None, 4)
+    training = warm.GanTraining(settings, torch.zeros(12, 1, 128, 128), labels)
+    values = warm.drawing(labels, training, torch.Generator().manual_seed(0))
+    codes = training._label().code(torch.cat([torch.zeros(12, 100), values], 1)[..., None, None])
+    assert torch.equal(codes.flatten(1).argmax(1), labels)
