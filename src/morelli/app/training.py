@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from morelli._version import __version__
 from morelli.app.bundles import load_head, save
+from morelli.app.comparing import siblings as compare_siblings
 from morelli.app.imprinting import CONDITIONS, MOST, fit_imprint
 from morelli.app.methods import build_extractor, build_recipe, default_method
 from morelli.app.sources import Samples, Source, Stage, gather, perturbed, silent, sized, turned_images
@@ -58,6 +59,7 @@ def train(
     steps: int | None = None,
     start: str | None = None,
     perceptual: nn.Module | None = None,
+    siblings: Sequence[str | Path] = (),
     epochs: int | None = None,
     bf16: bool = False,
     device: str = "cpu",
@@ -95,6 +97,7 @@ def train(
         restarts, steps, start: of the search of "sm-inv" and, but for the start, "latent"; see
             `features.full_inversion.FullInversion` and `features.latent_search.LatentSearch`.
         perceptual: a module from images in [−1, 1] to features, by which "sm-inv-perceptual" compares them.
+        siblings: heads of other models that this one should be told from; the card says which have the same decoder.
         epochs: of Deep SAD, in place of the paper's; its drops in learning rate move along.
         bf16: train Deep SAD in bfloat16, faster on hardware that has it.
         device: where to compute, for example "cuda".
@@ -106,6 +109,7 @@ def train(
     if out is not None and Path(out).exists() and not overwrite:
         raise UnreadableBundle(f"{out} exists. Choose another name, or overwrite it (`--overwrite`).")
     head = sized(load_head(head) if isinstance(head, str | Path) else head, own)
+    related, kin = compare_siblings(head, siblings)
     search = {"restarts": restarts, "steps": steps, "start": start}
     method = method or default_method(head)
     extractor = build_extractor(head, method, inversion, weight, gap, search, perceptual)
@@ -171,7 +175,8 @@ def train(
         "other": None if theirs is None else dict(theirs.about),
         "perturb": list(conditions),
         "turned": turned or imprinted,
-        "warnings": _warnings(mine, theirs) + doubts,
+        "siblings": related,
+        "warnings": kin + _warnings(mine, theirs) + doubts,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "morelli": __version__,
     }

@@ -214,6 +214,9 @@ def train(
     restarts: Annotated[int | None, typer.Option(help="Of the latents' search, in place of 10 (latent: 32).")] = None,
     steps: Annotated[int | None, typer.Option(help="Of the latents' search, in place of 1000 (latent: 40).")] = None,
     start: Annotated[Start | None, typer.Option(help="Where sm-inv's search starts.")] = None,
+    sibling: Annotated[
+        list[str] | None, typer.Option(help="Head of a model to tell this one from: is its decoder the same?")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Of Deep SAD, in place of the paper's 50 or 100.")] = None,
     bf16: Bf16 = False,
     seed: Seed = 0,
@@ -246,6 +249,7 @@ def train(
             restarts=restarts,
             steps=steps,
             start=None if start is None else str(start),
+            siblings=sibling or (),
             epochs=epochs,
             bf16=bf16,
             seed=seed,
@@ -296,6 +300,26 @@ def attribute(
         write_report(found, attributor, report)
     print(json.dumps(found.to_dict(), indent=1) if as_json else render.verdicts(found.to_dict()))
     raise typer.Exit(SOME_REFUSED if found.refused else 0)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="A head or an attributor.")],
+    second: Annotated[list[str], typer.Argument(help="Another head; or samples of another model, for an attributor.")],
+    level: Annotated[float, typer.Option(help="P-value below which samples count as told apart.")] = 0.01,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Can two models be told apart? By their heads, or by samples of one and an attributor of the other.
+
+    Example: morelli compare my.head theirs.head
+    """
+    from morelli.app.comparing import compare as run
+
+    with bars() as stage:
+        other = second[0] if len(second) == 1 else second
+        found = run(first, other, level=level, device=device_of(device), stage=stage)
+    print(json.dumps(found.to_dict(), indent=1) if as_json else found.text)
 
 
 @app.command()
