@@ -1,10 +1,12 @@
 """Two other people's latent decoders against each other, a fine-tuned copy, photographs, and decoders trained here.
 
-Run: python experiments/latent/run.py [pass …]     (after sources.py; each cell is computed once)
+Run: python experiments/latent/run.py [losses | imprints | baselines …]     (after sources.py; half an hour on a CPU core)
 """
 
+import json
 import runpy
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -14,30 +16,45 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 import protocol as p  # noqa: E402
 import sources  # noqa: E402
 import torch  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from morelli.attribution.attributor import Attributor  # noqa: E402
+from morelli.attribution.attributor import Attributor, fit_attributor  # noqa: E402
+from morelli.attribution.kinds import METHODS  # noqa: E402
 from morelli.attribution.pooling import pooled_p_value  # noqa: E402
+from morelli.detectors.distance import DistanceRecipe  # noqa: E402
+from morelli.features.double_reconstruction import homogeneity  # noqa: E402
+from morelli.features.protocol import Features  # noqa: E402
 from morelli.numerics.metrics import auroc  # noqa: E402
 from morelli.numerics.perturbations import parse  # noqa: E402
 
-OWN, FOREIGN = 1200, 150  # of 1535 photographs; those that are left test
-GROUP = 4
+OWN, FOREIGN = 700, 80  # of 1,535 photographs; foreign images show others than the own ones
+TRAINED, HELD_OUT = 300, 200  # of the own ones, in an order of its own for each draw; 200 test
+DRAWS, GROUP = (0, 1, 2), 4
 SPEC = p.morelli.SampleSpec((3, sources.SIDE, sources.SIDE), 0.0, 1.0)
-TESTED = ("none", "jpeg:90", "jpeg:80", "noise:0.05")
-KNOWN = ("none", "jpeg:86..98", "jpeg:70..86", "noise:0.01..0.05")  # of what imprints learn by themselves
-DRAWS = (0, 1, 2)
-FEW = {"own": 400, "test": 100, "foreign": 60}  # of AEDR, which takes a second for ten images
+KNOWN = ("none", "jpeg:86..98")  # to imprints
 ZOO = ("latent-decoder", "vae-bilinear")
 BASELINES = {
     "SM-F": {"method": "sm-f"},
     "RawPAD, LDA": {"method": "rawpad", "detector": "lda"},
     "closed form, LDA": {"method": "flipad", "detector": "lda", "inversion": "closed-form"},
 }
+FEATURES = sources.KEPT / "features"
 
 
-def foreign(target: str) -> list[str]:
-    return [name for name in (*sources.NAMES, "photographs", *ZOO) if name != target]
+@cache
+def head(target: str) -> p.morelli.Head:
+    """For whole images of 64 pixels; with the autoencoder."""
+    model = p.morelli.load_autoencoder(p.DATA / f"generators/{target}_decoder.safetensors")
+    images = sources.photographs()[order()[:32]].float() / 255
+    latents = torch.cat([model.encode(some) for some in images.split(16)])
+    decoder = p.morelli.LatentDecoder(model, latents, size=sources.SIDE, announce=lambda line: None)
+    return replace(decoder.head(32), autoencoder=decoder.program(), grid=0)
+
+
+@cache
+def order() -> Tensor:
+    return torch.randperm(len(sources.photographs()), generator=torch.Generator().manual_seed(0))
 
 
 @cache
@@ -45,58 +62,86 @@ def zoo(name: str) -> Tensor:
     return runpy.run_path(str(HERE.parent / "zoo/run.py"))["load"](name)(FOREIGN, 0)
 
 
-@cache
-def head(target: str, *, whole: bool = False) -> p.morelli.Head:
-    """Its anchor is over training photographs of no draw in particular: it decides nothing that is learned."""
-    model = p.morelli.load_autoencoder(p.DATA / f"generators/{target}_decoder.safetensors")
-    images = sources.photographs()[:64].float() / 255
-    latents = torch.cat([model.encode(some) for some in images.split(16)])
-    decoder = p.morelli.LatentDecoder(model, latents, size=sources.SIDE, announce=lambda line: None)
-    found = replace(decoder.head(64), grid=0)  # images are whole
-    return replace(found, autoencoder=decoder.program()) if whole else found
+def foreign(target: str) -> list[str]:
+    return [name for name in (*sources.NAMES, "photographs", *ZOO) if name != target]
 
 
-def split(draw: int) -> tuple[Tensor, Tensor]:
-    """Which photographs are trained on and which are tested."""
-    order = torch.randperm(len(sources.photographs()), generator=torch.Generator().manual_seed(draw))
-    return order[:OWN], order[OWN:]
+def images(target: str, source: str, condition: str) -> Tensor:
+    """[n, 3, 64, 64] in [0, 1], through eight bits and what happened to the files. "own": of the target."""
+    if source in ZOO:
+        pixels = zoo(source)
+    elif source == "own":
+        pixels = sources.decoded(target)[order()[:OWN]]
+    else:
+        pixels = sources.decoded(source)[order()[OWN : OWN + FOREIGN]]
+    rng = torch.Generator().manual_seed(len(source))
+    return p.from_eight_bits(parse(condition).apply(pixels, rng), SPEC)
 
 
-def after(pixels: Tensor, condition: str, seed: int) -> Tensor:
-    return parse(condition).apply(pixels, torch.Generator().manual_seed(seed))
-
-
-def tests(target: str, draw: int) -> dict[str, Tensor]:
-    _, fresh = split(draw)
-    found = {"own": sources.decoded(target)[fresh]}
-    for name in foreign(target):
-        found[name] = zoo(name) if name in ZOO else sources.decoded(name)[fresh[:FOREIGN]]
+def draws() -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Own images to train on, to hold out and to test with."""
+    found = []
+    for seed in DRAWS:
+        mixed = torch.randperm(OWN, generator=torch.Generator().manual_seed(seed))
+        found.append(mixed.split([TRAINED, HELD_OUT, OWN - TRAINED - HELD_OUT]))
     return found
 
 
-def judged(attributor: Attributor, pixels: Tensor, condition: str) -> list:
-    facts = [{"coding": condition if condition.startswith("jpeg") else "none"}] * len(pixels)
-    return attributor.judge(p.from_eight_bits(after(pixels, condition, len(pixels)), SPEC), facts)
+def losses(target: str, source: str, condition: str) -> dict[str, Features]:
+    """Of both methods that encode and decode, from one pass."""
+    FEATURES.mkdir(parents=True, exist_ok=True)
+    file = FEATURES / f"{target} {source} {condition.replace(':', '')}.safetensors"
+    if not file.exists():
+        samples = images(target, source, condition)
+        found = METHODS["reconstruction"].extractor(head(target)).extract(samples)
+        ratio = 2 * (found.notes["first"] / found.notes["second"]).log() + homogeneity(samples * 255).log()
+        save_file({"reconstruction": found.values, "AEDR": ratio[:, None]}, file)
+        print(file.stem, flush=True)
+    return {n: Features(x, {"saturated": torch.zeros(len(x))}, ("",) * len(x)) for n, x in load_file(file).items()}
 
 
-def share(verdicts: list) -> float:
-    return round(sum(v.outcome.value == "attributed" for v in verdicts) / len(verdicts), 4)
+def part(features: Features, some: Tensor) -> Features:
+    return Features(features.values[some], {"saturated": torch.zeros(len(some))}, ("",) * len(some))
 
 
-def figures(attributor: Attributor, sets: dict[str, Tensor], condition: str) -> dict:
+def judged_losses(run: p.Run, target: str, condition: str) -> None:
+    """Trained and calibrated on own images in the very condition."""
+    own = losses(target, "own", condition)
+    others = {name: losses(target, name, condition) for name in foreign(target)}
+    for method, recipe in (("AEDR", DistanceRecipe()), ("reconstruction", METHODS["reconstruction"].recipe(SPEC))):
+
+        def cell(method: str = method, recipe: object = recipe) -> list[dict]:
+            found = []
+            for mine, held, fresh in draws():
+                parts = (part(own[method], some) for some in (mine, held))
+                trained, calibrating = parts
+                extractor = METHODS["reconstruction"].extractor(head(target))
+                attributor = fit_attributor(extractor, recipe, trained, None, calibrating, rate=p.RATE)
+                sets = {"own": part(own[method], fresh)} | {n: x[method] for n, x in others.items()}
+                found.append(figures(attributor, {n: attributor.judge_features(x) for n, x in sets.items()}))
+            return found
+
+        run.cell(f"{method}/{target}/{condition}", cell)
+
+
+def figures(attributor: Attributor, verdicts: dict[str, list]) -> dict:
     """Attributed shares, of images and of four together, AUROC, and balanced accuracy of every pair."""
-    verdicts = {name: judged(attributor, pixels, condition) for name, pixels in sets.items()}
     found: dict = {"own": {"attributed": share(verdicts["own"]), "together": together(attributor, verdicts["own"])}}
     mine = torch.tensor([v.score for v in verdicts["own"]])
-    for name in list(sets)[1:]:
-        theirs = share(verdicts[name])
+    for name in list(verdicts)[1:]:
+        theirs, groups = share(verdicts[name]), together(attributor, verdicts[name])
         found[name] = {
             "attributed": theirs,
             "balanced": round((found["own"]["attributed"] + 1 - theirs) / 2, 4),
             "auroc": round(auroc(mine, torch.tensor([v.score for v in verdicts[name]])), 4),
-            "together": together(attributor, verdicts[name]),
+            "together": groups,
+            "balanced, together": round((found["own"]["together"] + 1 - groups) / 2, 4),
         }
     return found
+
+
+def share(verdicts: list) -> float:
+    return round(sum(v.outcome.value == "attributed" for v in verdicts) / len(verdicts), 4)
 
 
 def together(attributor: Attributor, verdicts: list) -> float:
@@ -105,66 +150,77 @@ def together(attributor: Attributor, verdicts: list) -> float:
     return round(sum(pooled_p_value(attributor, group, seed=0) > p.RATE for group in whole) / len(whole), 4)
 
 
-def imprints(run: p.Run, target: str, draw: int) -> None:
-    def cell() -> dict:
-        own = p.from_eight_bits(sources.decoded(target)[split(draw)[0]], SPEC)
-        attributor = p.morelli.train(head(target), own, rate=p.RATE, perturb=KNOWN, seed=draw)
-        sets = tests(target, draw)
-        found = {condition: figures(attributor, sets, condition) for condition in TESTED}
-        return {"separated": attributor.card["separated"]} | found
+def judged(run: p.Run, name: str, target: str, condition: str, train: Callable[..., Attributor]) -> None:
+    """A method of `morelli.train`, on every draw."""
 
-    run.cell(f"imprint/{target}/{draw}", cell)
+    def cell() -> list[dict]:
+        own, found = images(target, "own", condition), []
+        coding = [{"coding": condition if condition.startswith("jpeg") else "none"}]
+        for mine, held, fresh in draws():
+            attributor = train(target, condition, torch.cat([mine, held]))
+            sets = {"own": own[fresh]} | {n: images(target, n, condition) for n in foreign(target)}
+            found.append(figures(attributor, {n: attributor.judge(x, coding * len(x)) for n, x in sets.items()}))
+            if name in BASELINES:
+                break  # one draw
+        return found
+
+    run.cell(f"{name}/{target}/{condition}", cell)
 
 
-def aedr(run: p.Run, target: str, condition: str) -> None:
-    """Calibrated on own samples in the very condition."""
+@cache
+def imprint(target: str, condition: str, count: int) -> Attributor:
+    mine, held, _ = draws()[count]
+    own = images(target, "own", "none")[torch.cat([mine, held])]
+    return p.morelli.train(head(target), own, rate=p.RATE, perturb=KNOWN, seed=count)
 
-    def cell() -> dict:
-        own = after(sources.decoded(target)[split(0)[0][: FEW["own"]]], condition, 0)
-        attributor = p.morelli.train(
-            head(target, whole=True), p.from_eight_bits(own, SPEC), method="aedr", rate=p.RATE
-        )
-        sets = {n: x[: FEW["test" if n == "own" else "foreign"]] for n, x in tests(target, 0).items()}
-        return figures(attributor, sets, condition)
 
-    run.cell(f"AEDR/{target}/{condition}", cell)
+def imprints(run: p.Run, target: str) -> None:
+    """Trained on PNG alone; what JPEG does they work out themselves."""
+    for condition in ("none", "jpeg:90"):
+        numbers = iter(DRAWS)
+        judged(run, "imprint", target, condition, lambda t, c, some, n=numbers: imprint(t, "any", next(n)))
 
 
 def baselines(run: p.Run, target: str, condition: str) -> None:
-    """Trained and calibrated in the very condition, against the very photographs that the own samples show."""
+    """Trained and calibrated in the very condition, against the very photographs that the own images show."""
     for name, settings in BASELINES.items():
 
-        def cell(settings: dict = settings) -> dict:
-            chosen = split(0)[0]
-            own, other = (after(sources.decoded(n)[chosen], condition, 0) for n in (target, "photographs"))
-            attributor = p.morelli.train(
-                head(target), p.from_eight_bits(own, SPEC), p.from_eight_bits(other, SPEC), rate=p.RATE, **settings
-            )
-            sets = {n: x[: FEW["test" if n == "own" else "foreign"]] for n, x in tests(target, 0).items()}
-            return figures(attributor, sets, condition)
+        def train(t: str, c: str, some: Tensor, settings: dict = settings) -> Attributor:
+            shown = p.to_eight_bits(sources.decoded("photographs")[order()[:OWN]][some].float() / 255, SPEC)
+            other = p.from_eight_bits(parse(c).apply(shown, torch.Generator().manual_seed(1)), SPEC)
+            own = images(t, "own", c)[some]
+            return p.morelli.train(head(t), own, other, rate=p.RATE, held_out=HELD_OUT, **settings)
 
-        run.cell(f"{name}/{target}/{condition}", cell)
+        judged(run, name, target, condition, train)
 
 
 def main() -> None:
     torch.set_grad_enabled(False)
-    settings = {"own": OWN, "foreign": FOREIGN, "tested": TESTED, "known": KNOWN, "few": FEW, "side": sources.SIDE}
-    run = p.Run(__file__, settings)
-    run.content["images"] = {name: sources.digest(name)[:16] for name in (*sources.NAMES, "photographs")}
     one, other = sources.TARGETS
-    work = [
-        *((imprints, target, 0) for target in (one, other)),
-        *((aedr, target, "none") for target in (one, other)),
-        *((baselines, target, "none") for target in (other, one)),
-        *((imprints, target, draw) for draw in DRAWS[1:] for target in (other, one)),
-        (aedr, other, "jpeg:90"),
-        (baselines, other, "jpeg:90"),
-        (aedr, one, "jpeg:90"),
-    ]
-    for each, *arguments in work:
-        if sys.argv[1:] in ([], [each.__name__]):
-            each(run, *arguments)
+    if sys.argv[1:2] == ["features"]:  # what there is already, in advance
+        for target, condition in ((one, "none"), (other, "none"), (other, "jpeg:90")):
+            for name in ("own", *foreign(target)):
+                if name in ("own", "photographs", *ZOO) or (sources.KEPT / f"{name}.decoded.safetensors").exists():
+                    losses(target, name, condition)
+        return
+    wanted = sys.argv[1] if sys.argv[1:] else "losses"
+    sizes = {"own": OWN, "foreign": FOREIGN, "trained": TRAINED, "held out": HELD_OUT, "draws": DRAWS}
+    run = p.Run(__file__, sizes | {"known": KNOWN, "side": sources.SIDE}, f"run-{wanted}.json")
+    run.content["images"] = {name: sources.digest(name)[:16] for name in (*sources.NAMES, "photographs")}
+    if wanted == "losses":
+        for target, condition in ((one, "none"), (other, "none"), (other, "jpeg:90")):
+            judged_losses(run, target, condition)
+    elif wanted == "imprints":
+        for target in (other, one):
+            imprints(run, target)
+    else:
+        baselines(run, other, "none")
     run.save()
+    print(json.dumps({key: short(cell) for key, cell in run.content["cells"].items()}, indent=1))
+
+
+def short(cell: list[dict]) -> dict:
+    return {n: round(sum(c[n].get("balanced", c[n]["attributed"]) for c in cell) / len(cell), 4) for n in cell[0]}
 
 
 if __name__ == "__main__":

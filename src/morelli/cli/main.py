@@ -36,6 +36,7 @@ class Method(StrEnum):
     sm_inv_perceptual = "sm-inv-perceptual"
     latent = "latent"
     aedr = "aedr"
+    reconstruction = "reconstruction"
 
 
 class DetectorName(StrEnum):
@@ -110,7 +111,10 @@ def head(
     ] = None,
     size: Annotated[int, typer.Option(help="Pixels a side of the windows that --diffusers judges by.")] = 128,
     whole: Annotated[
-        bool, typer.Option("--whole", help="Also store the whole generator (sm-inv, latent) or autoencoder (aedr).")
+        bool,
+        typer.Option(
+            "--whole", help="Also store the whole generator (sm-inv, latent) or autoencoder (aedr, reconstruction)."
+        ),
     ] = False,
     latent: Annotated[str, typer.Option(help="Shape of one latent, drawn from N(0, I), for example 100x1x1.")] = "",
     draws: Annotated[

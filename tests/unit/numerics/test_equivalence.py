@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from toys import toy_heads
 from torch import nn
+from toys import toy_heads
 
 from morelli import Clip, Head, Rescaled, TorchGenerator
 from morelli.numerics.equivalence import Relation, compare_heads
