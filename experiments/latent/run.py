@@ -1,6 +1,6 @@
 """Two other people's latent decoders against each other, a fine-tuned copy, photographs, and decoders trained here.
 
-Run: python experiments/latent/run.py [losses | imprints | baselines …]     (after sources.py; half an hour on a CPU core)
+Run: python experiments/latent/run.py [losses | imprints | baselines]     (after sources.py; ten minutes on a CPU core)
 """
 
 import json
@@ -29,10 +29,11 @@ from morelli.numerics.metrics import auroc  # noqa: E402
 from morelli.numerics.perturbations import parse  # noqa: E402
 
 OWN, FOREIGN = 700, 80  # of 1,535 photographs; foreign images show others than the own ones
-TRAINED, HELD_OUT = 300, 200  # of the own ones, in an order of its own for each draw; 200 test
+FEW_OWN, FEW_FOREIGN = 500, 40  # of those, after JPEG
+HELD_OUT, TESTED = 200, {OWN: 200, FEW_OWN: 100}  # of the own ones, in an order of its own for each draw
 DRAWS, GROUP = (0, 1, 2), 4
 SPEC = p.morelli.SampleSpec((3, sources.SIDE, sources.SIDE), 0.0, 1.0)
-KNOWN = ("none", "jpeg:86..98")  # to imprints
+KNOWN = ("none",)  # conditions that imprints learn
 ZOO = ("latent-decoder", "vae-bilinear")
 BASELINES = {
     "SM-F": {"method": "sm-f"},
@@ -74,16 +75,18 @@ def images(target: str, source: str, condition: str) -> Tensor:
         pixels = sources.decoded(target)[order()[:OWN]]
     else:
         pixels = sources.decoded(source)[order()[OWN : OWN + FOREIGN]]
+    if condition != "none":
+        pixels = pixels[: FEW_OWN if source == "own" else FEW_FOREIGN]
     rng = torch.Generator().manual_seed(len(source))
     return p.from_eight_bits(parse(condition).apply(pixels, rng), SPEC)
 
 
-def draws() -> list[tuple[Tensor, Tensor, Tensor]]:
+def draws(condition: str) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Own images to train on, to hold out and to test with."""
-    found = []
+    found, count = [], OWN if condition == "none" else FEW_OWN
     for seed in DRAWS:
-        mixed = torch.randperm(OWN, generator=torch.Generator().manual_seed(seed))
-        found.append(mixed.split([TRAINED, HELD_OUT, OWN - TRAINED - HELD_OUT]))
+        mixed = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+        found.append(mixed.split([count - HELD_OUT - TESTED[count], HELD_OUT, TESTED[count]]))
     return found
 
 
@@ -112,7 +115,7 @@ def judged_losses(run: p.Run, target: str, condition: str) -> None:
 
         def cell(method: str = method, recipe: object = recipe) -> list[dict]:
             found = []
-            for mine, held, fresh in draws():
+            for mine, held, fresh in draws(condition):
                 parts = (part(own[method], some) for some in (mine, held))
                 trained, calibrating = parts
                 extractor = METHODS["reconstruction"].extractor(head(target))
@@ -151,34 +154,29 @@ def together(attributor: Attributor, verdicts: list) -> float:
 
 
 def judged(run: p.Run, name: str, target: str, condition: str, train: Callable[..., Attributor]) -> None:
-    """A method of `morelli.train`, on every draw."""
+    """A method of `morelli.train`, on the first draw."""
 
     def cell() -> list[dict]:
         own, found = images(target, "own", condition), []
         coding = [{"coding": condition if condition.startswith("jpeg") else "none"}]
-        for mine, held, fresh in draws():
+        for mine, held, fresh in draws(condition):
             attributor = train(target, condition, torch.cat([mine, held]))
             sets = {"own": own[fresh]} | {n: images(target, n, condition) for n in foreign(target)}
             found.append(figures(attributor, {n: attributor.judge(x, coding * len(x)) for n, x in sets.items()}))
-            if name in BASELINES:
-                break  # one draw
+            break  # one draw
         return found
 
     run.cell(f"{name}/{target}/{condition}", cell)
 
 
-@cache
-def imprint(target: str, condition: str, count: int) -> Attributor:
-    mine, held, _ = draws()[count]
-    own = images(target, "own", "none")[torch.cat([mine, held])]
-    return p.morelli.train(head(target), own, rate=p.RATE, perturb=KNOWN, seed=count)
-
-
 def imprints(run: p.Run, target: str) -> None:
-    """Trained on PNG alone; what JPEG does they work out themselves."""
-    for condition in ("none", "jpeg:90"):
-        numbers = iter(DRAWS)
-        judged(run, "imprint", target, condition, lambda t, c, some, n=numbers: imprint(t, "any", next(n)))
+    """Own images alone; nothing is said of JPEG, which they would work out themselves (`KNOWN`)."""
+
+    def train(t: str, c: str, some: Tensor) -> Attributor:
+        own = images(t, "own", "none")[some]
+        return p.morelli.train(head(t), own, rate=p.RATE, held_out=HELD_OUT, perturb=KNOWN)
+
+    judged(run, "imprint", target, "none", train)
 
 
 def baselines(run: p.Run, target: str, condition: str) -> None:
@@ -204,8 +202,10 @@ def main() -> None:
                     losses(target, name, condition)
         return
     wanted = sys.argv[1] if sys.argv[1:] else "losses"
-    sizes = {"own": OWN, "foreign": FOREIGN, "trained": TRAINED, "held out": HELD_OUT, "draws": DRAWS}
-    run = p.Run(__file__, sizes | {"known": KNOWN, "side": sources.SIDE}, f"run-{wanted}.json")
+    sizes = {"own": [OWN, FEW_OWN], "foreign": [FOREIGN, FEW_FOREIGN], "held out": HELD_OUT, "draws": DRAWS}
+    run = p.Run(
+        __file__, sizes | {"tested": list(TESTED.values()), "known": KNOWN, "side": sources.SIDE}, f"run-{wanted}.json"
+    )
     run.content["images"] = {name: sources.digest(name)[:16] for name in (*sources.NAMES, "photographs")}
     if wanted == "losses":
         for target, condition in ((one, "none"), (other, "none"), (other, "jpeg:90")):

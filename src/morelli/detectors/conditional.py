@@ -1,4 +1,4 @@
-"""Conditional: a Gaussian of some features given the others, fitted to own samples alone."""
+"""Conditional: are some features larger than the others let expect of own samples?"""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from morelli.detectors.mahalanobis import Mahalanobis, MahalanobisRecipe
 from morelli.detectors.protocol import Progress
 from morelli.errors import MismatchError, OutOfRange, TooFewSamples
 from morelli.numerics.state import State
@@ -19,33 +18,37 @@ PENALTY = 1e-2  # of the regression, in units of a standardised feature's share
 
 @dataclass(frozen=True, eq=False)
 class Conditional:
-    """Score = squared Mahalanobis distance of the first features from what the others let expect of own samples.
+    """Score = mean of what the first features have above what the others let expect, in own samples' deviations.
 
     Attributes:
-        slope: [d − k, k]. offset: [k]. gaussian: of the k remainders.
+        slope: [d − k, k]. offset, deviation: [k].
     """
 
     slope: Tensor
     offset: Tensor
-    gaussian: Mahalanobis
+    deviation: Tensor
 
     def score(self, features: Tensor) -> Tensor:
         """[n, *shape] → [n]. Raises MismatchError for features of another size."""
-        return self.gaussian.score(_remainders(features.flatten(1), self.slope, self.offset))
+        values = features.flatten(1)
+        explained = len(self.offset)
+        if values.shape[1] != explained + len(self.slope):
+            raise MismatchError(f"features have {values.shape[1]} numbers; expected {explained + len(self.slope)}.")
+        expected = values[:, explained:] @ self.slope.to(values) + self.offset.to(values)
+        return ((values[:, :explained] - expected) / self.deviation.to(values)).mean(1)
 
     def state(self) -> State:
-        tensors = {"slope": self.slope, "offset": self.offset}
-        return State({"type": "conditional"}, tensors, {"gaussian": self.gaussian.state()})
+        tensors = {"slope": self.slope, "offset": self.offset, "deviation": self.deviation}
+        return State({"type": "conditional"}, tensors)
 
     @staticmethod
     def from_state(state: State) -> Conditional:
-        gaussian = Mahalanobis.from_state(state.parts["gaussian"])
-        return Conditional(state.tensors["slope"], state.tensors["offset"], gaussian)
+        return Conditional(*(state.tensors[name] for name in ("slope", "offset", "deviation")))
 
 
 @dataclass(frozen=True)
 class ConditionalRecipe:
-    """Ridge regression of the first features on the others, and a shrunk Gaussian of what is left. One-class.
+    """Ridge regression of the first features on the others. One-class, and one-sided: less than expected is no fault.
 
     Attributes:
         explained: how many features, from the first.
@@ -69,28 +72,20 @@ class ConditionalRecipe:
         data = own.flatten(1).double()
         if not 0 < self.explained < data.shape[1] or not data.isfinite().all():
             raise OutOfRange(
-                f"{self.explained} of {data.shape[1]} features are to be explained by the others, all finite."
+                f"{self.explained} of {data.shape[1]} features are to be explained by the others, all of them finite."
             )
-        known = data[:, self.explained :]
+        known, aims = data[:, self.explained :], data[:, : self.explained]
         if len(data) < PER_UNKNOWN * known.shape[1]:
             raise TooFewSamples(
                 f"{len(data)} own samples are too few for {known.shape[1]} features that explain; give "
                 f"{PER_UNKNOWN * known.shape[1]} or more to train on."
             )
         centre, scale = known.mean(0), known.std(0).clamp_min(1e-6)
-        unit, aims = (known - centre) / scale, data[:, : self.explained]
+        unit = (known - centre) / scale
         gram = unit.T @ unit + PENALTY * len(unit) * torch.eye(unit.shape[1]).to(unit)
         slope = torch.linalg.solve(gram, unit.T @ (aims - aims.mean(0))) / scale[:, None]
         offset = aims.mean(0) - centre @ slope
-        slope, offset = slope.to(own.dtype), offset.to(own.dtype)
-        gaussian = MahalanobisRecipe().fit(_remainders(own.flatten(1), slope, offset), None, seed)
+        deviation = (aims - known @ slope - offset).std(0).clamp_min(1e-6)
         if progress:
             progress(1)
-        return Conditional(slope, offset, gaussian)
-
-
-def _remainders(features: Tensor, slope: Tensor, offset: Tensor) -> Tensor:
-    explained = slope.shape[1]
-    if features.shape[1] != explained + len(slope):
-        raise MismatchError(f"features have {features.shape[1]} numbers; expected {explained + len(slope)}.")
-    return features[:, :explained] - features[:, explained:] @ slope.to(features) - offset.to(features)
+        return Conditional(*(x.to(own.dtype) for x in (slope, offset, deviation)))

@@ -33,9 +33,9 @@ class DoubleReconstruction:
 
     Attributes:
         autoencoder: [n, *spec.shape] → encoded and decoded, not clamped.
-        bands: in place of the ratio give `PARTS` log energies of the first loss, as many of the second and as many of the
-            image itself: of 8×8 cosine transforms on the decoder's grid, in five bands for grey and two differences of
-            colours. What an image loses where depends on what it shows; how, is the decoder's.
+        bands: in place of the ratio give `PARTS` log energies of the first loss, as many of the second and as many of
+            the image itself: of 8×8 cosine transforms on the decoder's grid, in five bands for grey and two differences
+            of colours. What an image loses where depends on what it shows; how, is the decoder's.
     Raises:
         MismatchError: samples that are no colour images, or of another size than the autoencoder's.
 
@@ -58,7 +58,7 @@ class DoubleReconstruction:
     def extract(
         self, samples: Tensor, progress: Progress | None = None, facts: Sequence[Facts] | None = None
     ) -> Features:
-        """[n, *spec.shape] → [n, 1], or [n, 3·PARTS]; notes `first` and `second`: root mean square losses, grey steps."""
+        """[n, *spec.shape] → [n, 1] or [n, 3·PARTS]; notes `first` and `second`, rms losses in grey steps."""
         self.spec.check(samples)
         step = max(1, AT_ONCE // math.prod(self.spec.shape))
         autoencoder = self.autoencoder.to(samples.device)
@@ -90,7 +90,7 @@ class DoubleReconstruction:
             if out
             else ""
             if good
-            else "some values are NaN or infinite, or what the autoencoder makes of them; check the range of the samples."
+            else "some values, or what the autoencoder makes of them, are not finite; check their range."
             for out, good in zip(outside, finite, strict=True)
         )
 
@@ -116,7 +116,7 @@ def homogeneity(steps: Tensor) -> Tensor:
 
 
 def band_energies(steps: Tensor) -> Tensor:
-    """Images [n, 3, h, w] in grey steps → [n, PARTS], log mean squares of cosine coefficients; what is no 8×8 is cut off."""
+    """Images [n, 3, h, w] in grey steps → [n, PARTS], log mean squares of cosines; what is no 8×8 is cut."""
     grey = steps.mean(1, keepdim=True)
     planes = torch.cat([grey, steps[:, :1] - grey, steps[:, 2:] - grey], 1)
     height, width = (side // BLOCK * BLOCK for side in steps.shape[2:])

@@ -25,8 +25,8 @@ class SampleSpec:
     Attributes:
         shape: (channels, height, width) of an image, (columns,) of a table row.
         low, high: the generator's output range; an image's 0 and 255 stand for these. Infinite for tables.
-        grid: of windows of larger images, pixels: they begin at a multiple, and at least as far from every border, where a
-            generator pads. 0: samples are whole images.
+        grid: of windows of larger images, pixels: they begin at a multiple, and at least as far from every border, as
+            generators pad there. 0: samples are whole images.
     """
 
     shape: tuple[int, ...]

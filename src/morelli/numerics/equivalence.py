@@ -32,8 +32,8 @@ class Equivalence:
     """How two heads compare.
 
     Attributes:
-        weights: largest difference of weights and biases, as a share of the largest weight, after channels were matched;
-            infinite where shapes or geometries differ.
+        weights: largest difference of weights and biases, as a share of the largest weight, after channels were
+            matched; infinite where shapes or geometries differ.
         permuted, rescaled: whether channels had to be put into another order, or to another scale.
         outputs: largest difference of what whole networks give, as a share of the range; None where they are not held.
     """
@@ -49,11 +49,11 @@ class Equivalence:
 
 
 def compare_heads(one: Head, other: Head) -> Equivalence:
-    """Last layers up to order and positive scale of the channels that they read, then whole networks where both hold them.
+    """Last layers up to order and positive scale of the channels that they read, then whole networks if both hold them.
 
-    The layers before may undo an order always, and a positive scale where they end in a ReLU or nothing; so a last layer
-    that is the same up to those says nothing against one network. Whole networks, autoencoders or generators, decide.
-    Clamped ranges are brought to one.
+    The layers before may undo an order always, and a positive scale where they end in a ReLU or nothing; so a last
+    layer that is the same up to those says nothing against one network. Whole networks, autoencoders or generators,
+    decide. Clamped ranges are brought to one.
     """
     differ = Equivalence(Relation.DIFFERENT, float("inf"))
     if type(one.map) is not type(other.map) or _geometry(one) != _geometry(other) or _kind(one) != _kind(other):

@@ -33,7 +33,7 @@ class Head:
         conditioning: of the map, where it was measured.
         generator: the whole network from latents N(0, I) to samples, for the methods that need more than its end.
         autoencoder: of a latent decoder, from samples to samples that were encoded and decoded.
-        grid: of a head that makes images of any size, pixels: windows of larger ones begin at a multiple. 0: of one size.
+        grid: of a head that makes images of any size, pixels: windows of them begin at a multiple. 0: of one size.
     """
 
     map: LinearMap
