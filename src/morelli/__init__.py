@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from morelli.app.autoencoders import reconstruct
     from morelli.app.banks import train_bank
     from morelli.app.bundles import inspect, load, save
+    from morelli.app.comparing import compare
     from morelli.app.fingerprints import train_fingerprint
     from morelli.app.galleries import enrol
     from morelli.app.gans import train_gan
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "attribute": "app.attributing",
+    "compare": "app.comparing",
     "enrol": "app.galleries",
     "identify": "app.identifying",
     "inspect": "app.bundles",
@@ -87,6 +89,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "attribute",
+    "compare",
     "enrol",
     "identify",
     "inspect",

@@ -13,6 +13,7 @@ from torch import nn
 from toys import toy_autoencoder, toy_features, toy_program
 
 from morelli import Head, SampleSpec, Tanh
+from morelli.detectors.conditional import ConditionalRecipe
 from morelli.detectors.deep_sad import DeepSadRecipe
 from morelli.detectors.distance import DistanceRecipe
 from morelli.detectors.folds import FoldsRecipe
@@ -169,7 +170,9 @@ EXTRACTORS: dict[str, Callable[[Head], Extractor]] = {
         steps=2,  # with more the excess is zero: toys' samples are not rounded
     ),
     "double_reconstruction": lambda head: DoubleReconstruction(
-        toy_autoencoder(), SampleSpec(head.map.out_shape, head.activation.low, head.activation.high)
+        toy_autoencoder(),
+        SampleSpec(head.map.out_shape, head.activation.low, head.activation.high),
+        bands=head.activation == Tanh(),
     ),
     "imprint": lambda head: Imprint(SampleSpec(head.map.out_shape, head.activation.low, head.activation.high)),
     "residual": lambda head: NoiseResidual(SampleSpec(head.map.out_shape, head.activation.low, head.activation.high)),
@@ -189,6 +192,7 @@ DETECTORS: dict[str, DetectorRecipe] = {
     "ridge": RidgeRecipe(),
     "stacked": StackedRecipe(),
     "distance": DistanceRecipe(),
+    "conditional": ConditionalRecipe(),
     "folds": FoldsRecipe(LdaRecipe(), 3),
 }
 
@@ -203,4 +207,5 @@ METHODS: dict[str, tuple[str, str]] = {
     "sm-inv-perceptual": ("full_inversion", "distance"),
     "latent": ("latent_search", "distance"),
     "aedr": ("double_reconstruction", "distance"),
+    "reconstruction": ("double_reconstruction", "conditional"),
 }

@@ -31,8 +31,8 @@ def test_extractors_are_complete() -> None:
 
 def test_detectors_are_complete() -> None:
     assert (
-        set(cases.DETECTORS) == set(kinds.DETECTORS) == set(kinds.RECIPES) | {"folds", "stacked"}
-    )  # one wraps, one goes with a method
+        set(cases.DETECTORS) == set(kinds.DETECTORS) == set(kinds.RECIPES) | {"folds", "stacked", "conditional"}
+    )  # one wraps, two go with a method
 
 
 def test_methods_are_complete() -> None:
@@ -63,7 +63,7 @@ def test_a_method_pairs_an_extractor_with_a_recipe(name: str) -> None:
     assert (wide.state().settings["type"], recipe.settings()["type"]) == cases.METHODS[name]
 
 
-@pytest.mark.parametrize("name", ["sm-inv", "sm-inv-perceptual", "latent", "aedr"])
+@pytest.mark.parametrize("name", ["sm-inv", "sm-inv-perceptual", "latent", "aedr", "reconstruction"])
 def test_full_inversion_needs_the_whole_generator(name: str) -> None:
     with pytest.raises(UnsuitableProgram, match="--whole"):
         kinds.METHODS[name].extractor(toy_heads()["deconvolution"])

@@ -49,10 +49,10 @@ def head_from_autoencoder(
 
     Args:
         path: see `storage.autoencoders.load_autoencoder`.
-        source: latents (.npy or safetensors, as they enter the decoder) or photographs, over which the anchor is taken; the
-            first `draws` of them. None: normal ones.
-        size: pixels a side of the windows by which images are judged that are 32 pixels larger or more. Trained on images
-            of just this size, an attributor reads whole images of this size.
+        source: latents (.npy or safetensors, as they enter the decoder) or photographs, over which the anchor is taken;
+            the first `draws` of them. None: normal ones.
+        size: pixels a side of the windows by which images are judged that are 32 pixels larger or more. Trained on
+            images of just this size, an attributor reads whole images of this size.
         whole: also store the autoencoder, as operations and weights; "aedr" needs it.
     Raises:
         MorelliError: see `load_autoencoder`, `LatentDecoder` and what reads the source; nothing is written then.

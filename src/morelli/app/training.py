@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from morelli._version import __version__
 from morelli.app.bundles import load_head, save
+from morelli.app.comparing import siblings as compare_siblings
 from morelli.app.imprinting import CONDITIONS, MOST, fit_imprint
 from morelli.app.imprinting_audio import SOUND_CONDITIONS, by_file, fit_sound_imprint, with_rate
 from morelli.app.methods import build_extractor, build_recipe, default_method
@@ -61,6 +62,7 @@ def train(
     steps: int | None = None,
     start: str | None = None,
     perceptual: nn.Module | None = None,
+    siblings: Sequence[str | Path] = (),
     epochs: int | None = None,
     bf16: bool = False,
     hop: int | None = None,
@@ -99,6 +101,7 @@ def train(
         restarts, steps, start: of the search of "sm-inv" and, but for the start, "latent"; see
             `features.full_inversion.FullInversion` and `features.latent_search.LatentSearch`.
         perceptual: a module from images in [−1, 1] to features, by which "sm-inv-perceptual" compares them.
+        siblings: heads of other models that this one should be told from; the card says which have the same decoder.
         epochs: of Deep SAD, in place of the paper's; its drops in learning rate move along.
         bf16: train Deep SAD in bfloat16, faster on hardware that has it.
         hop: of imprints of sound: samples that one frame of the spectrogram becomes, 256 unless told otherwise.
@@ -111,6 +114,7 @@ def train(
     if out is not None and Path(out).exists() and not overwrite:
         raise UnreadableBundle(f"{out} exists. Choose another name, or overwrite it (`--overwrite`).")
     head = sized(load_head(head) if isinstance(head, str | Path) else head, own)
+    related, kin = compare_siblings(head, siblings)
     search = {"restarts": restarts, "steps": steps, "start": start}
     method = method or default_method(head)
     extractor = build_extractor(head, method, inversion, weight, gap, search, perceptual, hop)
@@ -201,7 +205,8 @@ def train(
         "other": None if theirs is None else dict(theirs.about),
         "perturb": list(conditions),
         "turned": turned or imprinted,
-        "warnings": _warnings(mine, theirs) + doubts,
+        "siblings": related,
+        "warnings": kin + _warnings(mine, theirs) + doubts,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "morelli": __version__,
     }

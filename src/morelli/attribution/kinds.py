@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from morelli.detectors.conditional import Conditional, ConditionalRecipe
 from morelli.detectors.deep_sad import DeepSad, DeepSadRecipe
 from morelli.detectors.distance import Distance, DistanceRecipe
 from morelli.detectors.folds import Folds
@@ -16,7 +17,7 @@ from morelli.detectors.stacked import Stacked, StackedRecipe
 from morelli.detectors.template import Template, TemplateRecipe
 from morelli.errors import UnsuitableProgram
 from morelli.features.baselines import LogDct, RawValues
-from morelli.features.double_reconstruction import DoubleReconstruction
+from morelli.features.double_reconstruction import PARTS, DoubleReconstruction
 from morelli.features.full_inversion import FullInversion
 from morelli.features.imprint import Imprint
 from morelli.features.imprint_audio import SoundImprint
@@ -58,6 +59,7 @@ DETECTORS: dict[str, Callable[[State], Detector]] = {
     "ridge": Ridge.from_state,
     "stacked": Stacked.from_state,
     "distance": Distance.from_state,
+    "conditional": Conditional.from_state,
     "folds": lambda state: Folds.from_state(state, detector_from_state),
 }
 RECIPES: dict[str, Callable[[], DetectorRecipe]] = {
@@ -142,13 +144,13 @@ def _whole(head: Head) -> Program:
     return head.generator
 
 
-def _double_reconstruction(head: Head) -> Extractor:
+def _double_reconstruction(head: Head, bands: bool = False) -> Extractor:
     if head.autoencoder is None:
         raise UnsuitableProgram(
             "this method encodes and decodes samples, and the head holds no autoencoder. Make the head again with "
             "`morelli head --diffusers … --whole`."
         )
-    return DoubleReconstruction(head.autoencoder, Inversion(head).spec)
+    return DoubleReconstruction(head.autoencoder, Inversion(head).spec, bands)
 
 
 def _deep_sad(spec: SampleSpec, standardise: str, channels: int | None = None) -> DetectorRecipe:
@@ -180,6 +182,9 @@ METHODS = {
     "sm-inv-perceptual": Method(_full_inversion, lambda spec: DistanceRecipe()),
     "latent": Method(_latent_search, lambda spec: DistanceRecipe()),
     "aedr": Method(_double_reconstruction, lambda spec: DistanceRecipe()),
+    "reconstruction": Method(
+        lambda head: _double_reconstruction(head, bands=True), lambda spec: ConditionalRecipe(PARTS)
+    ),
 }
 
 

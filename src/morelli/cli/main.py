@@ -36,6 +36,7 @@ class Method(StrEnum):
     sm_inv_perceptual = "sm-inv-perceptual"
     latent = "latent"
     aedr = "aedr"
+    reconstruction = "reconstruction"
 
 
 class DetectorName(StrEnum):
@@ -113,7 +114,10 @@ def head(
     ] = None,
     size: Annotated[int, typer.Option(help="Pixels a side of the windows that --diffusers judges by.")] = 128,
     whole: Annotated[
-        bool, typer.Option("--whole", help="Also store the whole generator (sm-inv, latent) or autoencoder (aedr).")
+        bool,
+        typer.Option(
+            "--whole", help="Also store the whole generator (sm-inv, latent) or autoencoder (aedr, reconstruction)."
+        ),
     ] = False,
     latent: Annotated[str, typer.Option(help="Shape of one latent, drawn from N(0, I), for example 100x1x1.")] = "",
     draws: Annotated[
@@ -212,6 +216,9 @@ def train(
     restarts: Annotated[int | None, typer.Option(help="Of the latents' search, in place of 10 (latent: 32).")] = None,
     steps: Annotated[int | None, typer.Option(help="Of the latents' search, in place of 1000 (latent: 40).")] = None,
     start: Annotated[Start | None, typer.Option(help="Where sm-inv's search starts.")] = None,
+    sibling: Annotated[
+        list[str] | None, typer.Option(help="Head of a model to tell this one from: is its decoder the same?")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Of Deep SAD, in place of the paper's 50 or 100.")] = None,
     hop: Annotated[int | None, typer.Option(help="imprint of sound: samples in a frame, in place of 256.")] = None,
     bf16: Bf16 = False,
@@ -245,6 +252,7 @@ def train(
             restarts=restarts,
             steps=steps,
             start=None if start is None else str(start),
+            siblings=sibling or (),
             epochs=epochs,
             hop=hop,
             bf16=bf16,
@@ -296,6 +304,26 @@ def attribute(
         write_report(found, attributor, report)
     print(json.dumps(found.to_dict(), indent=1) if as_json else render.verdicts(found.to_dict()))
     raise typer.Exit(SOME_REFUSED if found.refused else 0)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="A head or an attributor.")],
+    second: Annotated[list[str], typer.Argument(help="Another head; or samples of another model, for an attributor.")],
+    level: Annotated[float, typer.Option(help="P-value below which samples count as told apart.")] = 0.01,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Can two models be told apart? By their heads, or by samples of one and an attributor of the other.
+
+    Example: morelli compare my.head theirs.head
+    """
+    from morelli.app.comparing import compare as run
+
+    with bars() as stage:
+        other = second[0] if len(second) == 1 else second
+        found = run(first, other, level=level, device=device_of(device), stage=stage)
+    print(json.dumps(found.to_dict(), indent=1) if as_json else found.text)
 
 
 @app.command()

@@ -29,8 +29,8 @@ class SampleSpec:
             these. Infinite for tables.
         levels: how many values a stored pixel can take: 256 of 8 bits, 65,536 of 16.
         window: (centre, width) in which DICOM files are read, in their rescaled units; None: each file's own.
-        grid: of windows of larger images, pixels: they begin at a multiple, and at least as far from every border, where a
-            generator pads. 0: samples are whole images.
+        grid: of windows of larger images, pixels: they begin at a multiple, and at least as far from every border, as
+            generators pad there. 0: samples are whole images.
         rate: of sound, samples a second; None where any will do.
     """
 

@@ -67,7 +67,7 @@ class Autoencoder:
         return latents
 
     def program(self, size: int) -> Program:
-        """Images of `size` pixels a side → encoded and decoded, not clamped. Raises UnsuitableProgram; see `capture`."""
+        """Images of `size` pixels a side → encoded and decoded, not clamped. Raises UnsuitableProgram."""
         if self.encoder is None:
             raise UnsuitableProgram(
                 "this autoencoder came without its encoder, so there is nothing to go through twice."
@@ -110,8 +110,8 @@ class LatentDecoder:
             latents.ndim != 4 or latents.shape[1] != autoencoder.channels or min(latents.shape[2:]) < side
         ):
             raise MismatchError(
-                f"latents are {tuple(latents.shape)}; expected [n, {autoencoder.channels}, h, w] with h and w of at least "
-                f"{side}, for windows of {size} pixels. Are they of this model?"
+                f"latents are {tuple(latents.shape)}; expected [n, {autoencoder.channels}, h, w] with h and w of at "
+                f"least {side}, for windows of {size} pixels. Are they of this model?"
             )
         self.autoencoder, self.latents, self.size, self.batch = autoencoder, latents, size, batch
         self._side, self._last = side, autoencoder.decoder.get_submodule(autoencoder.layer)

@@ -37,7 +37,7 @@ class Head:
         autoencoder: of a latent decoder, from samples to samples that were encoded and decoded.
         levels: how many values a pixel of a stored image can take, see docs/medical.md.
         window: (centre, width) in which DICOM files are read, in their rescaled units; None: each file's own.
-        grid: of a head that makes images of any size, pixels: windows of larger ones begin at a multiple. 0: of one size.
+        grid: of a head that makes images of any size, pixels: windows of them begin at a multiple. 0: of one size.
     Raises:
         MismatchError: the anchor or the bias does not suit the map.
         OutOfRange: levels that no file has, or a window without width.

@@ -63,7 +63,7 @@ def kl_keys(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     found = {}
     for name, tensor in weights.items():
         for pattern, fresh in RENAMED:
-            name = re.sub(pattern, fresh, name)  # type: ignore[arg-type]
+            name = re.sub(pattern, fresh, name)
         if m := re.match(r"decoder\.up\.(\d+)\.(block|upsample)\.(.*)", name):
             part = "upsamplers.0" if m[2] == "upsample" else "resnets"
             name = f"decoder.up_blocks.{max(levels) - int(m[1])}.{part}.{m[3]}"
@@ -73,7 +73,7 @@ def kl_keys(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def config_of(weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The config of an AutoencoderKL, from the shapes of its weights; 32 groups in every norm, as all have that we know."""
+    """The config of an AutoencoderKL, from the shapes of its weights; 32 groups in every norm."""
     blocks = sorted({int(m[1]) for name in weights if (m := re.match(r"decoder\.up_blocks\.(\d+)\.", name))})
     widths = [len(weights.get(f"decoder.up_blocks.{i}.resnets.0.conv2.weight", ())) or 64 for i in reversed(blocks)]
     resnets = {m[1] for name in weights if (m := re.match(r"decoder\.up_blocks\.0\.resnets\.(\d+)\.", name))}

@@ -31,9 +31,9 @@ def load_autoencoder(path: str | Path) -> Autoencoder:
     """An autoencoder in float32, on the CPU, in evaluation mode.
 
     Args:
-        path: a folder as diffusers writes it (`config.json` of an `AutoencoderKL` or `AutoencoderTiny`, and a safetensors
-            file), a pipeline's folder with such a `vae` folder, a safetensors file of either, also with the keys
-            of Stable Diffusion's own checkpoints, or a plain TAESD decoder, whose encoder is looked for beside it
+        path: a folder as diffusers writes it (`config.json` of an `AutoencoderKL` or `AutoencoderTiny`, and a
+            safetensors file), a pipeline's folder with such a `vae` folder, a safetensors file of either, also with the
+            keys of Stable Diffusion's own checkpoints, or a plain TAESD decoder, whose encoder is looked for beside it
             (`taesd_decoder.safetensors`, `taesd_encoder.safetensors`).
     Raises:
         UnreadableBundle: nothing is there, or it is not read.
@@ -53,7 +53,7 @@ def _from_folder(folder: Path) -> Autoencoder:
         return _from_folder(folder / "vae")
     if not (folder / CONFIG).is_file():
         raise UnreadableBundle(
-            f"{folder} has no {CONFIG}; expected a folder as diffusers writes it, with {CONFIG} and a safetensors file. "
+            f"{folder} has no {CONFIG}; expected a folder of diffusers', with {CONFIG} and a safetensors file. "
             "Of a plain file give the file itself."
         )
     try:
@@ -95,8 +95,8 @@ def _from_weights(path: Path, weights: Weights, config: Mapping[str, Any] | None
     if kind == "AutoencoderTiny" or (kind is None and halves[1]):
         return _tiny(path, halves, config or {})
     raise MismatchError(
-        f"{path} is no autoencoder that is read: {architecture(weights)} Expected an AutoencoderKL, an AutoencoderTiny or "
-        "a plain TAESD decoder."
+        f"{path} is no autoencoder that is read: {architecture(weights)} Expected an AutoencoderKL, an "
+        "AutoencoderTiny or a plain TAESD decoder."
     )
 
 
@@ -109,7 +109,7 @@ def _kl(path: Path, weights: Weights, config: Mapping[str, Any]) -> Autoencoder:
             f"({type(error).__name__}). Install it: {INSTALL}"
         ) from error
     try:
-        model = AutoencoderKL.from_config(dict(config))
+        model = AutoencoderKL.from_config(dict(config))  # type: ignore[no-untyped-call]
     except Exception as error:  # whatever diffusers makes of a foreign config
         reason = str(error).splitlines()[0][:160]
         raise MismatchError(f"{path}: diffusers cannot build an AutoencoderKL from its config ({reason}).") from error

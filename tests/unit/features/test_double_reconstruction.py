@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from scipy.fft import dctn
 from torch import nn
 from toys import toy_autoencoder
 
 from morelli import SampleSpec
 from morelli.errors import MismatchError
-from morelli.features.double_reconstruction import GREY, DoubleReconstruction, homogeneity
+from morelli.features.double_reconstruction import FLOOR, GREY, PARTS, DoubleReconstruction, band_energies, homogeneity
 from morelli.generators.capture import capture
 from morelli.numerics.program import Program
 
@@ -58,3 +59,23 @@ def test_flat_images_are_finite() -> None:
 def test_another_size_is_refused() -> None:
     with pytest.raises(MismatchError, match="of one size for both"):
         DoubleReconstruction(toy_autoencoder(), SampleSpec((3, 16, 16)))
+
+
+def test_bands_are_mean_squares_of_cosine_coefficients() -> None:
+    steps = (images(2, seed=3) + 1) * 127.5
+    grey = steps.mean(1)
+    found = band_energies(steps)
+    assert found.shape == (2, PARTS)
+    coefficients = dctn(grey.numpy(), axes=(1, 2), norm="ortho")
+    rows, columns = np.indices((8, 8))
+    ring = (np.hypot(rows, columns) >= 1) & (np.hypot(rows, columns) < 2.5)
+    expected = np.log(np.square(coefficients[:, ring]).mean(1) + FLOOR)
+    np.testing.assert_allclose(found[:, 0].numpy(), expected, rtol=1e-4)
+
+
+def test_bands_of_both_losses_and_of_the_image() -> None:
+    samples, through = images(3), toy_autoencoder()
+    found = DoubleReconstruction(through, SPEC, bands=True).extract(samples).values
+    steps = [(x + 1) * 127.5 for x in (samples, through(samples), through(through(samples)))]
+    parts = (steps[0] - steps[1], steps[1] - steps[2], steps[0])
+    torch.testing.assert_close(found, torch.cat([band_energies(x) for x in parts], 1), rtol=1e-3, atol=1e-3)

@@ -1,0 +1,91 @@
+"""Conditional: are some features larger than the others let expect of own samples?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from morelli.detectors.protocol import Progress
+from morelli.errors import MismatchError, OutOfRange, TooFewSamples
+from morelli.numerics.state import State
+
+PER_UNKNOWN = 2  # own samples for each feature that explains
+PENALTY = 1e-2  # of the regression, in units of a standardised feature's share
+
+
+@dataclass(frozen=True, eq=False)
+class Conditional:
+    """Score = mean of what the first features have above what the others let expect, in own samples' deviations.
+
+    Attributes:
+        slope: [d − k, k]. offset, deviation: [k].
+    """
+
+    slope: Tensor
+    offset: Tensor
+    deviation: Tensor
+
+    def score(self, features: Tensor) -> Tensor:
+        """[n, *shape] → [n]. Raises MismatchError for features of another size."""
+        values = features.flatten(1)
+        explained = len(self.offset)
+        if values.shape[1] != explained + len(self.slope):
+            raise MismatchError(f"features have {values.shape[1]} numbers; expected {explained + len(self.slope)}.")
+        expected = values[:, explained:] @ self.slope.to(values) + self.offset.to(values)
+        return ((values[:, :explained] - expected) / self.deviation.to(values)).mean(1)
+
+    def state(self) -> State:
+        tensors = {"slope": self.slope, "offset": self.offset, "deviation": self.deviation}
+        return State({"type": "conditional"}, tensors)
+
+    @staticmethod
+    def from_state(state: State) -> Conditional:
+        return Conditional(*(state.tensors[name] for name in ("slope", "offset", "deviation")))
+
+
+@dataclass(frozen=True)
+class ConditionalRecipe:
+    """Ridge regression of the first features on the others. One-class, and one-sided: less than expected is no fault.
+
+    Attributes:
+        explained: how many features, from the first.
+    """
+
+    explained: int = 1
+
+    def steps(self, own: int, other: int) -> int:
+        return 1
+
+    def settings(self) -> dict[str, Any]:
+        return {"type": "conditional"} | asdict(self)
+
+    def fit(self, own: Tensor, other: Tensor | None, seed: int, progress: Progress | None = None) -> Conditional:
+        """`other` and `seed` have no effect.
+
+        Raises:
+            OutOfRange: nothing is left to explain by, or features are not finite. TooFewSamples: fewer than two for
+                each feature that explains.
+        """
+        data = own.flatten(1).double()
+        if not 0 < self.explained < data.shape[1] or not data.isfinite().all():
+            raise OutOfRange(
+                f"{self.explained} of {data.shape[1]} features are to be explained by the others, all of them finite."
+            )
+        known, aims = data[:, self.explained :], data[:, : self.explained]
+        if len(data) < PER_UNKNOWN * known.shape[1]:
+            raise TooFewSamples(
+                f"{len(data)} own samples are too few for {known.shape[1]} features that explain; give "
+                f"{PER_UNKNOWN * known.shape[1]} or more to train on."
+            )
+        centre, scale = known.mean(0), known.std(0).clamp_min(1e-6)
+        unit = (known - centre) / scale
+        gram = unit.T @ unit + PENALTY * len(unit) * torch.eye(unit.shape[1]).to(unit)
+        slope = torch.linalg.solve(gram, unit.T @ (aims - aims.mean(0))) / scale[:, None]
+        offset = aims.mean(0) - centre @ slope
+        deviation = (aims - known @ slope - offset).std(0).clamp_min(1e-6)
+        if progress:
+            progress(1)
+        return Conditional(*(x.to(own.dtype) for x in (slope, offset, deviation)))
