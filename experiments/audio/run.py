@@ -31,7 +31,7 @@ TESTS = 40  # utterances
 CLOSED = {"method": "flipad", "inversion": "closed-form", "detector": "lda"}
 METHODS = {  # settings of morelli.train, frames of a window, own files, whether espeak-ng's originals are negatives
     "imprint": ({}, s.FRAMES, 160, False),
-    "closed form, LDA": (CLOSED, 16, 60, True),
+    "closed form, LDA": (CLOSED, 16, 40, True),
     "raw, LDA": ({"method": "rawpad", "detector": "lda"}, s.FRAMES, 160, True),
     "spectrum, LDA": ({"method": "dctpad", "detector": "lda"}, s.FRAMES, 160, True),
 }

@@ -168,7 +168,9 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Of the latents' search, in place of 1000 (latent: 40).")] = None,
     start: Annotated[Start | None, typer.Option(help="Where sm-inv's search starts.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Of Deep SAD, in place of the paper's 50 or 100.")] = None,
-    hop: Annotated[int | None, typer.Option(help="imprint of sound: samples in a frame, in place of 256.")] = None,
+    hop: Annotated[
+        int | None, typer.Option(help="imprint of sound: samples in a frame, where it is not found.")
+    ] = None,
     bf16: Bf16 = False,
     seed: Seed = 0,
     device: Device = "auto",
