@@ -22,12 +22,17 @@ from speech import RATE as HERTZ  # noqa: E402
 
 from morelli.app.imprinting_audio import SOUND_CONDITIONS  # noqa: E402
 from morelli.attribution.pooling import pooled_p_value  # noqa: E402
+from morelli.detectors.ridge import Ridge, RidgeRecipe  # noqa: E402
+from morelli.detectors.stacked import StackedRecipe  # noqa: E402
+from morelli.features.imprint_audio import SoundImprint  # noqa: E402
+from morelli.numerics.metrics import auroc  # noqa: E402
 from morelli.numerics.sound_perturbations import parse_sound  # noqa: E402
 from morelli.storage.audio import write_audio, write_coded  # noqa: E402
 
 DRAWS = (0, 1, 2)
 TARGETS = ("hifigan-0", "melgan-0")
 TESTS = 40  # utterances
+PARTED, BLOCKS = ("none", "mp3:128", "opus:64"), ("pattern", "power", "grid")
 CLOSED = {"method": "flipad", "inversion": "closed-form", "detector": "lda"}
 METHODS = {  # settings of morelli.train, frames of a window, own files, whether espeak-ng's originals are negatives
     "imprint": ({}, s.FRAMES, 160, False),
@@ -111,6 +116,58 @@ def shares(attributor: p.Attributor, report: p.morelli.Report) -> list[float]:
     return [round(sum(single) / len(single), 4), round(sum(whole) / max(1, len(whole)), 4), len(single), len(whole)]
 
 
+def windows(source: str, numbers: list[int], condition: str) -> torch.Tensor:
+    """[n, 1, samples], whole utterances after what happened to them, cut into windows."""
+    waves, length, found = s.rendered(source), s.FRAMES * s.HOP, []
+    for number in numbers:
+        rng = torch.Generator().manual_seed(number)
+        wave = parse_sound(condition).apply(waves[number][None], HERTZ, rng)[0]
+        found.append(wave[: len(wave) // length * length].reshape(-1, 1, length))
+    return torch.cat(found)
+
+
+def parts(run: p.Run) -> None:
+    """AUROC against the sibling with each block alone, and without the Gaussian, at the shift that suits best."""
+    extractor = SoundImprint(p.morelli.SampleSpec((1, s.FRAMES * s.HOP)))
+    own, test = divided(0)
+    for target in TARGETS:
+        sibling = target[:-1] + "1"
+
+        def cell(target: str = target, sibling: str = sibling) -> dict:
+            found = {}
+            for condition in PARTED:
+                sets = ((target, own), (target, test), (sibling, test))
+                mine, fresh, theirs = (extractor.extract(windows(n, u, condition)).values for n, u in sets)
+                wrong = extractor.misplaced(mine, torch.Generator().manual_seed(0))
+                stacked = StackedRecipe(extractor.blocks).fit(mine, wrong, 0)
+                both = [stacked.score_turned(x, extractor.turns).amin(0) for x in (fresh, theirs)]
+                found[condition] = {"everything": round(auroc(*both), 4)}
+                ridge = [least(stacked.discriminant, x, extractor.turns) for x in (fresh, theirs)]
+                found[condition]["discriminant alone"] = round(auroc(*ridge), 4)
+                last = [stacked.gaussian.score(x[:, -stacked.width :]) for x in (fresh, theirs)]
+                found[condition]["Gaussian alone"] = round(auroc(*last), 4)
+                for block, some in zip(BLOCKS, blocks(extractor), strict=True):
+                    kept = torch.zeros(mine.shape[1])
+                    kept[some] = 1
+                    alone = RidgeRecipe().fit(mine * kept, wrong * kept, 0)
+                    scores = [least(alone, x * kept, extractor.turns) for x in (fresh, theirs)]
+                    found[condition][f"{block} alone"] = round(auroc(*scores), 4)
+            return found
+
+        if (s.FOLDER / f"{sibling}.vocoder").exists():
+            run.cell(f"parts/{target}", cell)
+
+
+def blocks(extractor: SoundImprint) -> list[slice]:
+    """Of the blocks that know of places, in order."""
+    first, second, third, _ = extractor.blocks
+    return [slice(0, first), slice(first, first + second), slice(first + second, first + second + third)]
+
+
+def least(ridge: Ridge, values: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+    return torch.stack([ridge.score(values[:, turn]) for turn in turns]).amin(0)
+
+
 def vocoders(run: p.Run) -> None:
     """How well they speak: log-STFT distance to the originals of 60 utterances."""
     from morelli.generators.vocoder_training import spectral_loss
@@ -128,7 +185,7 @@ def vocoders(run: p.Run) -> None:
 
 def main() -> None:
     torch.set_grad_enabled(False)
-    passes: dict[str, Callable[[p.Run], None]] = {"vocoders": vocoders}
+    passes: dict[str, Callable[[p.Run], None]] = {"vocoders": vocoders, "parts": parts}
     for method in METHODS:
 
         def every(run: p.Run, method: str = method) -> None:
