@@ -36,6 +36,7 @@ PARTED, BLOCKS = ("none", "mp3:128", "opus:64"), ("pattern", "power", "grid")
 CLOSED = {"method": "flipad", "inversion": "closed-form", "detector": "lda"}
 METHODS = {  # settings of morelli.train, frames of a window, own files, whether espeak-ng's originals are negatives
     "imprint": ({}, s.FRAMES, 160, False),
+    "imprint of short windows": ({"perturb": ("none",)}, 8, 160, False),
     "closed form, LDA": (CLOSED, 16, 40, True),
     "raw, LDA": ({"method": "rawpad", "detector": "lda"}, s.FRAMES, 160, True),
     "spectrum, LDA": ({"method": "dctpad", "detector": "lda"}, s.FRAMES, 160, True),
@@ -74,7 +75,7 @@ def divided(draw: int) -> tuple[list[int], list[int]]:
 
 def judged(run: p.Run, method: str, draw: int, target: str) -> None:
     settings, frames, count, negatives = METHODS[method]
-    conditions = TESTED if method == "imprint" else ("none",)
+    conditions = TESTED if method == "imprint" else (*TESTED[:1], "cut") if "short" in method else TESTED[:1]
 
     own, test = divided(draw)
     bundle = s.FOLDER / "attributors" / f"{method.split(',')[0].replace(' ', '-')}-{draw}-{target}"
@@ -92,7 +93,9 @@ def judged(run: p.Run, method: str, draw: int, target: str) -> None:
 
     run.cell(f"{method}/{draw}/{target}", trained)
     for source in s.SOURCES:
-        if source in s.VOCODERS and not (s.FOLDER / f"{source}.vocoder").exists():
+        if source.endswith("-tuned") and not (method.startswith("imprint") and source.startswith(target)):
+            continue  # dear, and of interest beside its original only
+        if "gan-" in source and not (s.FOLDER / f"{source}.vocoder").exists():
             continue  # not trained yet; the cell is made by a later run
 
         def against(source: str = source) -> dict:
@@ -198,7 +201,11 @@ def main() -> None:
     for wanted in sys.argv[1:] or passes:
         methods = {name: [*rest] for name, rest in METHODS.items()}
         about = {"methods": methods, "conditions": SOUND_CONDITIONS, "tested": TESTED, "utterances": s.COUNT}
-        run = p.Run(__file__, about | {"test utterances": TESTS, "draws": DRAWS}, f"run-{wanted.split(',')[0]}.json")
+        run = p.Run(
+            __file__,
+            about | {"test utterances": TESTS, "draws": DRAWS},
+            f"run-{wanted.split(',')[0].replace(' ', '-')}.json",
+        )
         run.content["settings"].pop("rows")
         passes[wanted](run)
         run.save()

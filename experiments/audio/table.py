@@ -9,18 +9,20 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 FIRST, SECOND = "<!-- tables -->", "<!-- end -->"
-METHODS = ("imprint", "spectrum", "raw", "closed form")
-GROUPS = ("own", "sibling", "other architecture", "griffin-lim", "espeak")
+METHODS = ("imprint", "imprint of short windows", "spectrum", "raw", "closed form")
+GROUPS = ("own", "copy trained on", "sibling", "other architecture", "griffin-lim", "espeak")
 
 
 def cells(name: str) -> dict:
-    file = HERE / f"run-{name}.json"
+    file = HERE / f"run-{name.replace(' ', '-')}.json"
     return json.loads(file.read_text())["cells"] if file.exists() else {}
 
 
 def group(target: str, source: str) -> str:
     if source in GROUPS:
         return source
+    if source.endswith("-tuned"):
+        return "copy trained on"
     return "sibling" if source.split("-")[0] == target.split("-")[0] else "other architecture"
 
 
