@@ -22,16 +22,22 @@ from speech import RATE as HERTZ  # noqa: E402
 
 from morelli.app.imprinting_audio import SOUND_CONDITIONS  # noqa: E402
 from morelli.attribution.pooling import pooled_p_value  # noqa: E402
+from morelli.detectors.ridge import Ridge, RidgeRecipe  # noqa: E402
+from morelli.detectors.stacked import StackedRecipe  # noqa: E402
+from morelli.features.imprint_audio import SoundImprint  # noqa: E402
+from morelli.numerics.metrics import auroc  # noqa: E402
 from morelli.numerics.sound_perturbations import parse_sound  # noqa: E402
 from morelli.storage.audio import write_audio, write_coded  # noqa: E402
 
 DRAWS = (0, 1, 2)
 TARGETS = ("hifigan-0", "melgan-0")
 TESTS = 40  # utterances
+PARTED, BLOCKS = ("none", "mp3:128", "opus:64"), ("pattern", "power", "grid")
 CLOSED = {"method": "flipad", "inversion": "closed-form", "detector": "lda"}
 METHODS = {  # settings of morelli.train, frames of a window, own files, whether espeak-ng's originals are negatives
     "imprint": ({}, s.FRAMES, 160, False),
-    "closed form, LDA": (CLOSED, 16, 60, True),
+    "imprint of short windows": ({"perturb": ("none",)}, 8, 160, False),
+    "closed form, LDA": (CLOSED, 16, 40, True),
     "raw, LDA": ({"method": "rawpad", "detector": "lda"}, s.FRAMES, 160, True),
     "spectrum, LDA": ({"method": "dctpad", "detector": "lda"}, s.FRAMES, 160, True),
 }
@@ -69,7 +75,7 @@ def divided(draw: int) -> tuple[list[int], list[int]]:
 
 def judged(run: p.Run, method: str, draw: int, target: str) -> None:
     settings, frames, count, negatives = METHODS[method]
-    conditions = TESTED if method == "imprint" else ("none",)
+    conditions = TESTED if method == "imprint" else (*TESTED[:1], "cut") if "short" in method else TESTED[:1]
 
     own, test = divided(draw)
     bundle = s.FOLDER / "attributors" / f"{method.split(',')[0].replace(' ', '-')}-{draw}-{target}"
@@ -87,7 +93,9 @@ def judged(run: p.Run, method: str, draw: int, target: str) -> None:
 
     run.cell(f"{method}/{draw}/{target}", trained)
     for source in s.SOURCES:
-        if source in s.VOCODERS and not (s.FOLDER / f"{source}.vocoder").exists():
+        if source.endswith("-tuned") and not (method.startswith("imprint") and source.startswith(target)):
+            continue  # dear, and of interest beside its original only
+        if "gan-" in source and not (s.FOLDER / f"{source}.vocoder").exists():
             continue  # not trained yet; the cell is made by a later run
 
         def against(source: str = source) -> dict:
@@ -111,6 +119,58 @@ def shares(attributor: p.Attributor, report: p.morelli.Report) -> list[float]:
     return [round(sum(single) / len(single), 4), round(sum(whole) / max(1, len(whole)), 4), len(single), len(whole)]
 
 
+def windows(source: str, numbers: list[int], condition: str) -> torch.Tensor:
+    """[n, 1, samples], whole utterances after what happened to them, cut into windows."""
+    waves, length, found = s.rendered(source), s.FRAMES * s.HOP, []
+    for number in numbers:
+        rng = torch.Generator().manual_seed(number)
+        wave = parse_sound(condition).apply(waves[number][None], HERTZ, rng)[0]
+        found.append(wave[: len(wave) // length * length].reshape(-1, 1, length))
+    return torch.cat(found)
+
+
+def parts(run: p.Run) -> None:
+    """AUROC against the sibling with each block alone, and without the Gaussian, at the shift that suits best."""
+    extractor = SoundImprint(p.morelli.SampleSpec((1, s.FRAMES * s.HOP)))
+    own, test = divided(0)
+    for target in TARGETS:
+        sibling = target[:-1] + "1"
+
+        def cell(target: str = target, sibling: str = sibling) -> dict:
+            found = {}
+            for condition in PARTED:
+                sets = ((target, own), (target, test), (sibling, test))
+                mine, fresh, theirs = (extractor.extract(windows(n, u, condition)).values for n, u in sets)
+                wrong = extractor.misplaced(mine, torch.Generator().manual_seed(0))
+                stacked = StackedRecipe(extractor.blocks).fit(mine, wrong, 0)
+                both = [stacked.score_turned(x, extractor.turns).amin(0) for x in (fresh, theirs)]
+                found[condition] = {"everything": round(auroc(*both), 4)}
+                ridge = [least(stacked.discriminant, x, extractor.turns) for x in (fresh, theirs)]
+                found[condition]["discriminant alone"] = round(auroc(*ridge), 4)
+                last = [stacked.gaussian.score(x[:, -stacked.width :]) for x in (fresh, theirs)]
+                found[condition]["Gaussian alone"] = round(auroc(*last), 4)
+                for block, some in zip(BLOCKS, blocks(extractor), strict=True):
+                    kept = torch.zeros(mine.shape[1])
+                    kept[some] = 1
+                    alone = RidgeRecipe().fit(mine * kept, wrong * kept, 0)
+                    scores = [least(alone, x * kept, extractor.turns) for x in (fresh, theirs)]
+                    found[condition][f"{block} alone"] = round(auroc(*scores), 4)
+            return found
+
+        if (s.FOLDER / f"{sibling}.vocoder").exists():
+            run.cell(f"parts/{target}", cell)
+
+
+def blocks(extractor: SoundImprint) -> list[slice]:
+    """Of the blocks that know of places, in order."""
+    first, second, third, _ = extractor.blocks
+    return [slice(0, first), slice(first, first + second), slice(first + second, first + second + third)]
+
+
+def least(ridge: Ridge, values: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+    return torch.stack([ridge.score(values[:, turn]) for turn in turns]).amin(0)
+
+
 def vocoders(run: p.Run) -> None:
     """How well they speak: log-STFT distance to the originals of 60 utterances."""
     from morelli.generators.vocoder_training import spectral_loss
@@ -128,7 +188,7 @@ def vocoders(run: p.Run) -> None:
 
 def main() -> None:
     torch.set_grad_enabled(False)
-    passes: dict[str, Callable[[p.Run], None]] = {"vocoders": vocoders}
+    passes: dict[str, Callable[[p.Run], None]] = {"vocoders": vocoders, "parts": parts}
     for method in METHODS:
 
         def every(run: p.Run, method: str = method) -> None:
@@ -141,7 +201,11 @@ def main() -> None:
     for wanted in sys.argv[1:] or passes:
         methods = {name: [*rest] for name, rest in METHODS.items()}
         about = {"methods": methods, "conditions": SOUND_CONDITIONS, "tested": TESTED, "utterances": s.COUNT}
-        run = p.Run(__file__, about | {"test utterances": TESTS, "draws": DRAWS}, f"run-{wanted.split(',')[0]}.json")
+        run = p.Run(
+            __file__,
+            about | {"test utterances": TESTS, "draws": DRAWS},
+            f"run-{wanted.split(',')[0].replace(' ', '-')}.json",
+        )
         run.content["settings"].pop("rows")
         passes[wanted](run)
         run.save()

@@ -19,7 +19,7 @@ from morelli.storage import bundle  # noqa: E402
 
 FOLDER = HERE.parents[1] / "runs" / "vocoders"
 VOCODERS = ("melgan-0", "melgan-1", "hifigan-0", "hifigan-1")
-SOURCES = (*VOCODERS, "griffin-lim", "espeak")
+SOURCES = (*VOCODERS, "hifigan-0-tuned", "griffin-lim", "espeak")
 FIRST, COUNT = 600, 200  # sentences; none was seen in training
 FRAMES = 62
 ROUNDS = 32  # of Griffin-Lim
@@ -68,7 +68,9 @@ def rendered(name: str) -> list[torch.Tensor]:
         make = griffin_lim if name == "griffin-lim" else lambda mels: vocoder(name)(mels)[0, 0]
         with torch.no_grad():
             waves = [make(mels_of(wave)) for wave in speech()]
-        torch.save([(wave * 32768).round().clamp(-32768, 32767).to(torch.int16) for wave in waves], path)
+        steps = [(wave * 32768).round().clamp(-32768, 32767).to(torch.int16) for wave in waves]
+        torch.save(steps, path.with_suffix(".part"))
+        path.with_suffix(".part").rename(path)
     return [wave.float() / 32768 for wave in torch.load(path, weights_only=True)[:COUNT]]
 
 

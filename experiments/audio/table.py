@@ -9,18 +9,20 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 FIRST, SECOND = "<!-- tables -->", "<!-- end -->"
-METHODS = ("imprint", "spectrum", "raw", "closed form")
-GROUPS = ("own", "sibling", "other architecture", "griffin-lim", "espeak")
+METHODS = ("imprint", "imprint of short windows", "spectrum", "raw", "closed form")
+GROUPS = ("own", "copy trained on", "sibling", "other architecture", "griffin-lim", "espeak")
 
 
 def cells(name: str) -> dict:
-    file = HERE / f"run-{name}.json"
+    file = HERE / f"run-{name.replace(' ', '-')}.json"
     return json.loads(file.read_text())["cells"] if file.exists() else {}
 
 
 def group(target: str, source: str) -> str:
     if source in GROUPS:
         return source
+    if source.endswith("-tuned"):
+        return "copy trained on"
     return "sibling" if source.split("-")[0] == target.split("-")[0] else "other architecture"
 
 
@@ -57,7 +59,23 @@ def sections() -> str:
     for family in ("melgan", "hifigan"):
         rows = [(condition, gathered("imprint", condition, 0, family)) for condition in first]
         parts += [f"**imprint, windows, targets {family}**", table(rows)]
-    return "\n\n".join([*parts, inverted(), spoken()])
+    return "\n\n".join([*parts, alone(), inverted(), spoken()])
+
+
+def alone() -> str:
+    found = {key.split("/")[1]: cell for key, cell in cells("parts").items()}
+    if not found:
+        return ""
+    first = next(iter(found.values()))
+    columns = [(target, condition) for target in found for condition in first]
+    lines = ["| | " + " | ".join(f"{target}, {condition}" for target, condition in columns) + " |"]
+    lines.append("|---" * (len(columns) + 1) + "|")
+    for part in first["none"]:
+        values = (f"{100 * found[target][condition][part]:.1f}" for target, condition in columns)
+        lines.append("| " + " | ".join((part, *values)) + " |")
+    return "**AUROC against the sibling, %, with parts of it; each condition has its own detector**\n\n" + "\n".join(
+        lines
+    )
 
 
 def inverted() -> str:

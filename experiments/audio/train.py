@@ -5,7 +5,7 @@ Run: python experiments/audio/train.py [melgan-0 hifigan-0 …]
 
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -20,16 +20,18 @@ from morelli.numerics.state import State  # noqa: E402
 from morelli.storage import bundle  # noqa: E402
 
 FOLDER = HERE.parents[1] / "runs" / "vocoders"
-NAMES = ("melgan-0", "hifigan-0", "hifigan-1", "melgan-1")
+NAMES = ("melgan-0", "hifigan-0", "hifigan-1", "melgan-1", "hifigan-0-tuned")
 STEPS = {"melgan": (900, 600), "hifigan": (1400, 1000)}  # in all, before the critics join
+TUNED = 60  # steps that a copy is trained further, on clips in another order
 UTTERANCES = 500  # sentences 0 to 499; later ones are never seen in training
 SAVE = 100
 
 
 def settings_of(name: str) -> VocoderSettings:
-    family, seed = name.rsplit("-", 1)
+    family, seed, *tuned = name.split("-")
     steps, alone = STEPS[family]
-    return VocoderSettings(family, steps, alone, seed=int(seed), bf16=True)
+    settings = VocoderSettings(family, steps, alone, seed=int(seed), bf16=True)
+    return replace(settings, steps=steps + TUNED, seed=int(seed) + 100) if tuned else settings
 
 
 def train(name: str, speech: torch.Tensor, fresh: torch.Tensor) -> None:
@@ -37,9 +39,12 @@ def train(name: str, speech: torch.Tensor, fresh: torch.Tensor) -> None:
     checkpoint = FOLDER / f"{name}.training"
     if checkpoint.exists():
         training.restore(bundle.read(checkpoint, "vocoder_training").state)
+    elif name.endswith("-tuned"):
+        base = bundle.read(FOLDER / f"{name.removesuffix('-tuned')}.training", "vocoder_training").state
+        training.restore(State(dict(base.settings) | {"training": asdict(training.settings)}, parts=base.parts))
     while training.done < training.settings.steps:
         losses = training.step()
-        if training.done % SAVE == 0:
+        if training.done % SAVE == 0 or training.done == training.settings.steps:
             bundle.write(checkpoint, "vocoder_training", training.state(), overwrite=True)
             shown = " ".join(f"{k} {v:.3f}" for k, v in losses.items())
             print(f"{name} {training.done}: {shown}; {time.process_time() - start:.0f} s of CPU", flush=True)

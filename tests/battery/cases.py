@@ -180,7 +180,7 @@ EXTRACTORS: dict[str, Callable[[Head], Extractor]] = {
 
 # the same for heads that make sound
 SOUND_EXTRACTORS: dict[str, Callable[[Head], Extractor]] = {
-    "sound_imprint": lambda head: SoundImprint(SampleSpec(head.map.out_shape), hop=4),
+    "sound_imprint": lambda head: SoundImprint(SampleSpec(head.map.out_shape), 32),
 }
 
 # name in attribution.kinds.DETECTORS and RECIPES → a recipe that is quick on toys

@@ -15,7 +15,7 @@ from morelli.detectors.protocol import DetectorRecipe
 from morelli.detectors.stacked import StackedRecipe
 from morelli.errors import MorelliError, OutOfRange
 from morelli.features.full_inversion import FullInversion
-from morelli.features.imprint_audio import SHORTEST, SoundImprint
+from morelli.features.imprint_audio import SoundImprint, possible_hops
 from morelli.features.inversion import Inversion
 from morelli.features.latent_search import LatentSearch
 from morelli.features.protocol import Extractor, SampleSpec
@@ -30,7 +30,7 @@ PERCEPTUAL = "sm-inv-perceptual"
 def default_method(head: Head) -> str:
     """Of images and of sound "imprint", of tables, and of windows too short for one, "flipad"."""
     shape = head.map.out_shape
-    sound = len(shape) == 2 and shape[0] == 1 and shape[1] >= SHORTEST
+    sound = len(shape) == 2 and shape[0] == 1 and bool(possible_hops(shape[1]))
     return "imprint" if len(shape) == 3 or sound else "flipad"
 
 

@@ -55,7 +55,7 @@ def gather(source: Source, spec: SampleSpec, what: str, stage: Stage) -> Samples
         formats[facts["format"]] = formats.get(facts["format"], 0) + 1
     digest = sha256("".join(sorted(facts["sha256"] for facts in collection.facts)).encode()).hexdigest()
     refused = [{"file": path.name, "reason": reason} for path, reason in collection.refused]
-    known = [{}] * len(collection.samples)
+    known: list[dict[str, Any]] = [{}] * len(collection.samples)
     if not spec.is_table:
         known = [facts for facts in collection.facts for _ in range(facts.get("windows", 1))]
     about = {"samples": len(collection.samples), "sha256": digest, "formats": formats, "refused": refused[:100]}

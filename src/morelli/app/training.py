@@ -104,7 +104,7 @@ def train(
         siblings: heads of other models that this one should be told from; the card says which have the same decoder.
         epochs: of Deep SAD, in place of the paper's; its drops in learning rate move along.
         bf16: train Deep SAD in bfloat16, faster on hardware that has it.
-        hop: of imprints of sound: samples that one frame of the spectrogram becomes, 256 unless told otherwise.
+        hop: of imprints of sound: samples in a frame of the spectrogram; found from the own samples otherwise.
         device: where to compute, for example "cuda".
         overwrite: replace an attributor at `out`.
         stage: told about each long part of the work, for a progress bar.
@@ -137,6 +137,9 @@ def train(
         extractor.prepare(device)
     mine = gather(own, extractor.spec, "reading own samples", stage)
     extractor = with_rate(extractor, mine.facts)
+    if isinstance(extractor, SoundImprint) and imprinted and hop is None:
+        extractor = replace(extractor, hop=extractor.found_hop(mine.values))
+        recipe = StackedRecipe(extractor.blocks)
     theirs = None if other is None else gather(other, extractor.spec, "reading other samples", stage)
     if extractor.spec.outside(mine.values).any():
         low, high = extractor.spec.low, extractor.spec.high

@@ -20,7 +20,7 @@ from morelli.features.baselines import LogDct, RawValues
 from morelli.features.double_reconstruction import PARTS, DoubleReconstruction
 from morelli.features.full_inversion import FullInversion
 from morelli.features.imprint import Imprint
-from morelli.features.imprint_audio import SoundImprint
+from morelli.features.imprint_audio import SoundImprint, usual_hop
 from morelli.features.inversion import Inversion, attribution_solver
 from morelli.features.latent_search import LatentSearch
 from morelli.features.observation import EightBit, Jpeg, Point, Weighted
@@ -166,14 +166,19 @@ def _imprint(head: Head) -> Extractor:
     """Patches lie on the last layer's own grid, or where that does not enlarge on that of an enlargement by two."""
     spec = Inversion(head).spec
     if spec.is_audio:
-        return SoundImprint(spec)
+        return SoundImprint(spec, usual_hop(spec.shape[1]))
     before, after = head.map.in_shape, head.map.out_shape
     stride = after[-1] // before[-1] if len(before) == len(after) else 1
     return Imprint(spec, min(4, stride) if stride > 1 else 2)
 
 
+def _stacked(spec: SampleSpec) -> StackedRecipe:
+    imprint = SoundImprint(spec, usual_hop(spec.shape[1])) if spec.is_audio else Imprint(spec)
+    return StackedRecipe(imprint.blocks)
+
+
 METHODS = {
-    "imprint": Method(_imprint, lambda spec: StackedRecipe((SoundImprint if spec.is_audio else Imprint)(spec).blocks)),
+    "imprint": Method(_imprint, _stacked),
     "flipad": Method(_inversion, lambda spec: _deep_sad(spec, "own", channels=100)),
     "rawpad": Method(_raw, lambda spec: _deep_sad(spec, "none")),
     "dctpad": Method(_log_dct, lambda spec: _deep_sad(spec, "both")),

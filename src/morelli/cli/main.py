@@ -220,7 +220,9 @@ def train(
         list[str] | None, typer.Option(help="Head of a model to tell this one from: is its decoder the same?")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Of Deep SAD, in place of the paper's 50 or 100.")] = None,
-    hop: Annotated[int | None, typer.Option(help="imprint of sound: samples in a frame, in place of 256.")] = None,
+    hop: Annotated[
+        int | None, typer.Option(help="imprint of sound: samples in a frame, where it is not found.")
+    ] = None,
     bf16: Bf16 = False,
     seed: Seed = 0,
     device: Device = "auto",

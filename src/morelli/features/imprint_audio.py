@@ -17,6 +17,7 @@ from morelli.numerics.state import State
 
 FRAMES = 8  # in a window, at least
 HOP = 256  # samples that one frame of a spectrogram becomes, of most vocoders
+SHORTEST = 32  # hop
 GRID = 4  # of the last upsamplings together: patches are gathered for every place on it
 PATCH = 16  # samples
 BANDS = 64  # of the spectrum
@@ -24,8 +25,9 @@ SMOOTH = 0.03  # of the spectrum, over which its size is levelled
 LOUDNESS = 513  # samples over which the residual's size is levelled
 QUIET = 0.5  # steps of 16 bits, added to that size, so that silence is not blown up
 CLIP = 4.0
+LOOKED_AT = 300  # samples in which the hop is looked for
+NEAR = 0.8  # of what the best hop shares
 FLOOR = 1e-2  # share of the mean eigenvalue that is added to every one
-SHORTEST = FRAMES * HOP
 AT_ONCE = 2**21  # numbers of samples worked on together
 
 
@@ -44,9 +46,9 @@ class SoundImprint:
     A clip that was cut begins anywhere in a frame: `turns` are the shifts, which only move numbers around.
 
     Attributes:
-        spec: of mono sound, a whole number of frames long. hop: samples in a frame.
+        spec: of mono sound, a whole number of frames long, eight or more. hop: samples in a frame.
     Raises:
-        MismatchError: samples that are no mono sound, shorter than eight frames, or a hop that is no multiple of 4.
+        MismatchError: samples that are no mono sound, or a hop that is none of `possible_hops`.
 
     Source: our own; see experiments/audio.
     """
@@ -59,12 +61,12 @@ class SoundImprint:
             raise MismatchError(
                 f"samples are {self.spec.shape}; an imprint of sound needs (1, samples) within a range."
             )
-        if self.hop < GRID or self.hop % GRID:
-            raise MismatchError(f"the hop is {self.hop} samples; expected a multiple of {GRID}, for example 256.")
-        if self.spec.shape[1] < FRAMES * self.hop:
+        length = self.spec.shape[1]
+        if self.hop not in (possible := possible_hops(length)):
             raise MismatchError(
-                f"windows of {self.spec.shape[1]} samples are too short for a hop of {self.hop}; it takes "
-                f"{FRAMES} frames, better 60. Make the head from longer latents, or use method 'flipad'."
+                f"windows of {length} samples have no whole number of frames of {self.hop}, or fewer than {FRAMES}; "
+                f"possible hops are {', '.join(map(str, possible)) or 'none'}. Make the head from longer latents, or "
+                "use method 'flipad'."
             )
 
     @property
@@ -86,18 +88,39 @@ class SoundImprint:
                 progress(len(samples[start : start + step]))
         return Features(values, {"saturated": torch.zeros(len(samples))}, self._reasons(samples))
 
+    def found_hop(self, samples: Tensor) -> int:
+        """The hop at which these samples [n, 1, samples] of one vocoder have something in common.
+
+        By what two halves of the samples share at the places of a frame of that length, in mean and mean square of the
+        residual. A multiple of the hop shares as much, so the least that comes near the most counts.
+        """
+        residual, _ = levelled(self._steps(samples[:LOOKED_AT, 0].float()))
+        shared = {}
+        for hop in possible_hops(self.spec.shape[1]):
+            frames = residual.unflatten(1, (-1, hop))
+            halves = [[x.mean((0, 1)) for x in (part, part.square())] for part in (frames[::2], frames[1::2])]
+            shared[hop] = sum(float(((a - a.mean()) * (b - b.mean())).mean()) for a, b in zip(*halves, strict=True))
+        return min(hop for hop, value in shared.items() if value >= NEAR * max(shared.values()))
+
+    def _steps(self, clips: Tensor) -> Tensor:
+        """Steps of 16 bits."""
+        half = (self.spec.high - self.spec.low) / 2
+        return ((clips - (self.spec.high + self.spec.low) / 2) / half * 32768).nan_to_num(0, 0, 0)
+
     def _reasons(self, samples: Tensor) -> tuple[str, ...]:
         outside = self.spec.outside(samples).tolist()
         reasons = ["values lie outside the range that the model can make." if out else "" for out in outside]
         for i in (~samples.isfinite().flatten(1).all(1)).nonzero()[:, 0].tolist():
             reasons[i] = "some values are NaN or infinite; check the range of the samples."
+        steps = self._steps(samples[:, 0])
+        moving = (steps - steps.mean(1, keepdim=True)).square().mean(1)
+        for i in (moving < 1).nonzero()[:, 0].tolist():
+            reasons[i] = reasons[i] or "the window is silent, so there is nothing to judge."
         return tuple(reasons)
 
     def _features(self, clips: Tensor) -> Tensor:
-        half = (self.spec.high - self.spec.low) / 2
-        steps = ((clips - (self.spec.high + self.spec.low) / 2) / half * 32768).nan_to_num(0, 0, 0)
-        residual, spectrum = levelled(steps)
-        frames = residual[:, : residual.shape[1] // self.hop * self.hop].unflatten(1, (-1, self.hop))
+        residual, spectrum = levelled(self._steps(clips))
+        frames = residual.unflatten(1, (-1, self.hop))
         power = frames.square().mean(1).clamp_min(1e-6).log()
         covariances = torch.stack([_log_covariance(residual[:, k:]) for k in range(GRID)], 1)
         common = covariances.mean(1)
@@ -154,6 +177,17 @@ class SoundImprint:
     @staticmethod
     def from_state(state: State) -> SoundImprint:
         return SoundImprint(SampleSpec.from_settings(state.settings["spec"]), state.settings["hop"])
+
+
+def possible_hops(length: int) -> tuple[int, ...]:
+    """Multiples of four from 32 on that divide windows of this length into eight frames or more."""
+    return tuple(hop for hop in range(SHORTEST, length // FRAMES + 1, GRID) if length % hop == 0)
+
+
+def usual_hop(length: int) -> int:
+    """256 where that is possible, else the longest possible one; 256 where none is."""
+    possible = possible_hops(length)
+    return HOP if HOP in possible or not possible else possible[-1]
 
 
 def levelled(steps: Tensor) -> tuple[Tensor, Tensor]:

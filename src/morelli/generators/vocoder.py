@@ -138,7 +138,7 @@ class PeriodCritic(nn.Module):
 
 
 def _through(layers: nn.Module, x: Tensor) -> Score:
-    *inner, last = layers
+    *inner, last = layers.children()
     seen = []
     for layer in inner:
         x = nn.functional.leaky_relu(layer(x), SLOPE)
