@@ -108,9 +108,10 @@ def test_a_precision_that_does_not_run_is_said() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_dynamic_int8() -> None:
+@pytest.mark.parametrize("dtype", [torch.qint8, torch.float16])
+def test_dynamic_quantisation(dtype: torch.dtype) -> None:
     plain = dense()
-    module = torch.ao.quantization.quantize_dynamic(copy.deepcopy(plain), {nn.Linear})
+    module = torch.ao.quantization.quantize_dynamic(copy.deepcopy(plain), {nn.Linear}, dtype=dtype)
     found = find(module, (5,))
     assert "'2' (linear" in found.found
     assert type(found.head(4).map) is Dense
