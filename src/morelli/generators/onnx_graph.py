@@ -23,7 +23,7 @@ TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int
 
 
 class OnnxModule(nn.Module):
-    """An ONNX file as a module; after every forward pass `calls` holds its last linear operations.
+    """An ONNX file as a module; after every forward pass `linear_calls` holds its last linear operations.
 
     Weights are read as the graph computes them, so that they may be quantised (QuantizeLinear, DequantizeLinear) or
     normalised. The file's bytes are a buffer, which is what the digest is taken of.
@@ -46,7 +46,7 @@ class OnnxModule(nn.Module):
         content = model.SerializeToString(deterministic=True)
         self.register_buffer("graph", torch.frombuffer(bytearray(content), dtype=torch.uint8))
         self.rounds = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
-        self.nodes, self.calls = linear_nodes(model.graph, str(path)), list[Call]()
+        self.nodes, self.linear_calls = linear_nodes(model.graph, str(path)), list[Call]()
         self.session = start(showing(model, self.nodes), str(path))
         self.output = outputs[0]
 
@@ -65,7 +65,7 @@ class OnnxModule(nn.Module):
         parts = [self._run([x[i : i + (fixed or n)] for x in inputs], fixed) for i in range(0, n, fixed or n)]
         found = {name: np.concatenate([part[name] for part in parts]) for name in self._sampled()}
         constant = parts[0]
-        self.calls = [call_of(node, found, constant, self.rounds) for node in self.nodes]
+        self.linear_calls = [call_of(node, found, constant, self.rounds) for node in self.nodes]
         return torch.from_numpy(found[self.output])
 
     def _sampled(self) -> list[str]:

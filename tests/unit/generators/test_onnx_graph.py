@@ -147,6 +147,14 @@ def test_a_product_and_a_sum_are_one_layer(tmp_path: Path) -> None:
     assert torch.equal(head.bias, torch.from_numpy(b))
 
 
+def test_a_graph_inside_a_module(tmp_path: Path) -> None:
+    path = tmp_path / "g.onnx"
+    onnx.save(graph([node("MatMul", ["z", "w"], "x")], {"w": weights(5, 6)}), path)
+    generator = in_torch(nn.Sequential(morelli.OnnxModule(path), nn.Tanh()), (5,))
+    assert generator.activation == morelli.Tanh()
+    assert torch.equal(generator.head(8).map.weight, torch.from_numpy(weights(5, 6).T))
+
+
 def test_gemm_scales(tmp_path: Path) -> None:
     w, b = weights(5, 6), weights(6)
     onnx.save(graph([node("Gemm", ["z", "w", "b"], "x", alpha=2.0, beta=0.5)], {"w": w, "b": b}), tmp_path / "g.onnx")
