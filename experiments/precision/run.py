@@ -11,6 +11,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -121,6 +122,14 @@ def sources(generators: dict, name: str) -> dict[str, Tensor]:
     return found
 
 
+def cell(head: p.morelli.Head, own: Tensor, options: dict, judged: dict[str, Tensor]) -> dict:
+    """Attributed shares, and how far the renderings are apart in grey levels."""
+    ways = ("bf16", "fp16", "int8 weights", "int8 static", "compiled", "onnxruntime")
+    differs = {way: round(float((judged[way] - judged["float32"]).abs().mean()) * 127.5, 4) for way in ways}
+    attributor = p.morelli.train(head, own, rate=p.RATE, held_out=HELD, **options)
+    return {"grey levels": differs, "attributed": {n: share(attributor, x) for n, x in judged.items()}}
+
+
 def main() -> None:
     torch.set_grad_enabled(False)
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -129,28 +138,15 @@ def main() -> None:
     generators = p.generators("seeds")
     run.content["generators"] = {name: generators[name].digest() for name in (*TARGETS, *SIBLINGS)}
     for name in TARGETS:
-        judged: dict[str, Tensor] = {}
-        head = None
+        known = [f"{name}/{method}/{trained}" in run.content["cells"] for trained in TRAINED for method in METHODS]
+        if all(known):
+            continue
+        judged, head = sources(generators, name), p.head_of(generators[name])
         for trained, (low, high) in TRAINED.items():
+            own = rendered(generators[name].module, latents(OWN, 100, low, high))
             for method, options in METHODS.items():
-                key = f"{name}/{method}/{trained}"
-                if key in run.content["cells"]:
-                    continue
-                judged = judged or sources(generators, name)
-                head = head or p.head_of(generators[name])
-                differs = {
-                    way: round(float((judged[way] - judged["float32"]).abs().mean()) * 127.5, 4)
-                    for way in ("bf16", "fp16", "int8 weights", "int8 static", "compiled", "onnxruntime")
-                }
-
-                def cell(
-                    name=name, options=options, low=low, high=high, judged=judged, head=head, differs=differs
-                ) -> dict:
-                    own = rendered(generators[name].module, latents(OWN, 100, low, high))
-                    attributor = p.morelli.train(head, own, rate=p.RATE, held_out=HELD, **options)
-                    return {"grey levels": differs, "attributed": {n: share(attributor, x) for n, x in judged.items()}}
-
-                print(key, run.cell(key, cell)["attributed"], flush=True)
+                work = partial(cell, head, own, options, judged)
+                print("  ", run.cell(f"{name}/{method}/{trained}", work)["attributed"], flush=True)
     run.save()
 
 

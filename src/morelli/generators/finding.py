@@ -44,7 +44,8 @@ def find_layer(
     if not calls:
         raise HeadNotFound(
             "no linear layer ran in the forward pass. Supported are linear layers and 1-D and 2-D convolutions, plain "
-            "or transposed. Frozen modules, and what runs outside torch, hide theirs: pass the original module."
+            "or transposed. What runs outside torch, or as a plain product of matrices, is not seen: pass the original "
+            "module."
         )
     named = [(position, call) for position, call in enumerate(calls) if layer is None or call.layer == layer]
     if not named:

@@ -13,6 +13,7 @@ QUANTISED = 0.05  # share of the output's range by which rounding of inputs and 
 KINDS = {
     "linear": "linear",
     "linear_dynamic": "linear",
+    "linear_dynamic_fp16": "linear",
     "conv1d": "convolution",
     "conv2d": "convolution",
     "conv_transpose1d": "transposed convolution",
@@ -31,8 +32,8 @@ def unpacked(operation: Any, packed: Any) -> tuple[str, Tensor, Tensor | None, d
     kind = KINDS[name]
     try:
         if kind == "linear":
-            dynamic = "dynamic" in name and "Fp16" in str(packed)
-            unpack = torch.ops.quantized.linear_unpack_fp16 if dynamic else torch.ops.quantized.linear_unpack
+            half = name.endswith("fp16")
+            unpack = torch.ops.quantized.linear_unpack_fp16 if half else torch.ops.quantized.linear_unpack
             weight, bias = unpack(packed)
             return kind, _single(weight), bias, {}
         ops, flat = torch.ops.quantized, name.replace("1d", "2d")  # one axis is packed as the last of two

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -119,12 +119,6 @@ LINEAR_OPERATIONS |= {
 }
 
 
-class Reporting(Protocol):
-    """A module that runs its layers outside torch, and keeps the linear operations of its last forward pass."""
-
-    calls: list[Call]
-
-
 class _Recorder(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
@@ -185,12 +179,16 @@ def _quantised(func: Any, layer: str, args: Any, output: Tensor) -> Call:
 
 
 def watch(module: nn.Module, run: Callable[[], Any]) -> tuple[Any, list[Call]]:
-    """What `run` returns, and the linear operations that ran meanwhile, in order."""
+    """What `run` returns, and the linear operations that ran meanwhile, in order.
+
+    Modules that run outside torch keep those of their last pass as `linear_calls`; these come last.
+    """
     scripted = any(isinstance(inner, torch.jit.ScriptModule) for inner in module.modules())
     recorder = _CoreRecorder() if scripted else _Recorder()
     with _layer_names(module, recorder), recorder:
         output = run()
-    return output, [*recorder.calls, *getattr(module, "calls", [])]
+    reported = [call for inner in module.modules() for call in getattr(inner, "linear_calls", [])]
+    return output, [*recorder.calls, *reported]
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations
 
-from morelli import Rescaled, Sigmoid, Tanh, TorchGenerator
+from morelli import Rescaled, Sigmoid, Tanh, TorchGenerator, train
 from morelli.errors import HeadNotFound
 from morelli.numerics.activation import Clip
 from morelli.numerics.linear import Conv, Cropped, Dense, TransposedConv
@@ -108,9 +108,10 @@ def test_a_precision_that_does_not_run_is_said() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_dynamic_int8() -> None:
+@pytest.mark.parametrize("dtype", [torch.qint8, torch.float16])
+def test_dynamic_quantisation(dtype: torch.dtype) -> None:
     plain = dense()
-    module = torch.ao.quantization.quantize_dynamic(copy.deepcopy(plain), {nn.Linear})
+    module = torch.ao.quantization.quantize_dynamic(copy.deepcopy(plain), {nn.Linear}, dtype=dtype)
     found = find(module, (5,))
     assert "'2' (linear" in found.found
     assert type(found.head(4).map) is Dense
@@ -361,3 +362,44 @@ def test_an_ensemble_that_changes_later_is_refused_then() -> None:
     found = find(Run(run, a=nn.Conv2d(4, 3, 3), b=nn.Conv2d(4, 3, 3)), batch=16)
     with pytest.raises(HeadNotFound, match="another path"):
         found.head(64, 0)
+
+
+# All the way to verdicts.
+
+
+def _bytes(a: Tensor) -> Tensor:
+    return (a * 127.5 + 128).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("last", "after", "dtype"),
+    [
+        (nn.Conv2d(8, 12, 3, padding=1), lambda a: functional.pixel_shuffle(a, 2).tanh(), torch.float32),
+        (nn.ConvTranspose2d(8, 3, 4, 2, 1), lambda a: a[..., 1:-1, 1:-1].tanh(), torch.float32),
+        (nn.ConvTranspose2d(8, 3, 4, 2, 1), _bytes, torch.float32),
+        (nn.ConvTranspose2d(8, 3, 4, 2, 1), torch.tanh, torch.bfloat16),
+    ],
+    ids=["pixel shuffle", "crop", "bytes", "bf16"],
+)
+def test_attributors_of_such_generators(last: nn.Module, after: Callable[[Tensor], Tensor], dtype: torch.dtype) -> None:
+    """Own samples are attributed, the same module's with another last layer are not."""
+
+    def made(seed: int) -> TorchGenerator:
+        torch.manual_seed(seed)
+        layers = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1), nn.ReLU(), copy.deepcopy(last))
+        with torch.no_grad():
+            layers[2].weight.copy_(torch.randn(layers[2].weight.shape) / 12)
+        return find(Run(lambda m, z: after(m["all"](z)), all=layers).to(dtype))
+
+    def stored(samples: Tensor) -> Tensor:
+        low, high = own.activation.low, own.activation.high
+        return ((samples - low) / (high - low) * 255).round().clamp(0, 255) / 255 * (high - low) + low
+
+    own, other = made(0), made(1)
+    options = {"method": "flipad", "inversion": "closed-form", "detector": "lda", "rate": 0.1}
+    attributor = train(own.head(300), stored(own.samples(160, 1)), stored(other.samples(100, 1)), **options)
+    mine, theirs = (
+        [v.outcome.value == "attributed" for v in attributor.judge(stored(g.samples(60, 2)))] for g in (own, other)
+    )
+    assert sum(mine) >= 44
+    assert sum(theirs) <= 6
