@@ -35,6 +35,7 @@ from morelli.numerics.solvers.fista import Fista
 from morelli.numerics.solvers.interior_point import InteriorPoint
 from morelli.numerics.solvers.least_squares import LeastSquares
 from morelli.numerics.solvers.pdhg import Pdhg
+from morelli.numerics.stacked import Resampled, Stacked
 
 
 def _axes(value: int | tuple[int, ...], axes: int) -> tuple[int, ...]:
@@ -62,6 +63,35 @@ def transposed(in_shape: tuple[int, ...], out: int, kernel: Any, **options: Any)
     return TransposedConv(layer.weight.data, in_shape, out_shape, _geometry(axes, options)), layer
 
 
+def resampled(in_shape: tuple[int, ...], mode: str) -> tuple[LinearMap, nn.Module]:
+    """Enlarged by two; the matrices are read off one axis at a time."""
+    channels, *sizes = in_shape
+    corners = None if mode == "nearest" else False
+    line = nn.Upsample(scale_factor=2, mode="nearest" if mode == "nearest" else "linear", align_corners=corners)
+    axes = tuple(line(torch.eye(size, dtype=torch.float64)[None])[0].T for size in sizes)
+    return Resampled(axes, torch.eye(channels, dtype=torch.float64)), nn.Upsample(
+        scale_factor=2, mode=mode, align_corners=corners
+    )
+
+
+class _Sum(nn.Module):
+    def __init__(self, layers: list[nn.Module], weights: tuple[float, ...], linear: Stacked) -> None:
+        super().__init__()
+        self.layers, self.weights, self.linear = nn.ModuleList(layers), weights, linear
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        first, second = (
+            weight * layer(piece) for weight, layer, piece in zip(self.weights, self.layers, self.linear.split(z))
+        )
+        return first + second
+
+
+def stacked(*pairs: tuple[LinearMap, nn.Module]) -> tuple[LinearMap, nn.Module]:
+    weights = (0.5, 2.0)
+    linear = Stacked(tuple(linear for linear, _ in pairs), weights)
+    return linear, _Sum([layer for _, layer in pairs], weights, linear)
+
+
 def _geometry(axes: int, options: dict[str, Any]) -> Geometry:
     stride, padding, dilation = (
         _axes(options.get(name, default), axes) for name, default in (("stride", 1), ("padding", 0), ("dilation", 1))
@@ -76,7 +106,7 @@ def _random(layer: nn.Module) -> Any:
     return layer
 
 
-# name → (the map, the torch layer it stands for), in float64. The first word is the name in `numerics.linear.MAPS`.
+# name → (the map, the torch layer it stands for), in float64. The first word is the name in `numerics.maps.MAPS`.
 MAPS: dict[str, Callable[[], tuple[LinearMap, nn.Module]]] = {
     "dense": lambda: dense(7, 4),
     "conv 2d": lambda: conv((3, 6, 5), 4, 3, padding=1),
@@ -98,6 +128,10 @@ MAPS: dict[str, Callable[[], tuple[LinearMap, nn.Module]]] = {
         (2, 6), 3, 3, stride=2, dilation=4, output_padding=3
     ),
     "transposed_conv 1d, groups": lambda: transposed((4, 5), 2, 5, stride=3, padding=2, dilation=2, groups=2),
+    "resampled 2d, bilinear, oblong": lambda: resampled((3, 4, 5), "bilinear"),
+    "resampled 1d, nearest": lambda: resampled((2, 6), "nearest"),
+    "stacked toRGB and a skip": lambda: stacked(conv((4, 8, 6), 3, 3, padding=1), resampled((3, 4, 3), "bilinear")),
+    "stacked of tables": lambda: stacked(dense(7, 4), dense(3, 4)),
 }
 
 # module in numerics/solvers → a solver that gets close to the optimum of a toy

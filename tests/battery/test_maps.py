@@ -10,7 +10,9 @@ from battery.cases import MAPS
 from torch import Tensor
 
 from morelli.errors import MismatchError
-from morelli.numerics.linear import Conv, Dense, Geometry, LinearMap, TransposedConv, map_from_state, squared_norm
+from morelli.numerics.linear import Conv, Dense, Geometry, LinearMap, TransposedConv, squared_norm
+from morelli.numerics.maps import map_from_state
+from morelli.numerics.stacked import Resampled, Stacked
 
 ROWS = pytest.mark.parametrize("name", MAPS)
 

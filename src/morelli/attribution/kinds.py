@@ -25,6 +25,7 @@ from morelli.features.prior import Gaussian, Sparse
 from morelli.features.protocol import Extractor, SampleSpec
 from morelli.features.residual import NoiseResidual
 from morelli.features.windows import Window, can_be_cut
+from morelli.numerics import stacked
 from morelli.numerics.head import Head
 from morelli.numerics.linear import Dense
 from morelli.numerics.program import Program
@@ -148,9 +149,13 @@ def _deep_sad(spec: SampleSpec, standardise: str, channels: int | None = None) -
 
 
 def _imprint(head: Head) -> Imprint:
-    """Patches lie on the last layer's own grid, or where that does not enlarge on that of an enlargement by two."""
-    before, after = head.map.in_shape, head.map.out_shape
-    stride = after[-1] // before[-1] if len(before) == len(after) else 1
+    """Patches lie on the last layer's own grid, or where that does not enlarge on that of an enlargement by two.
+
+    Of a sum, on the grid of the part that enlarges most.
+    """
+    parts = head.map.parts if isinstance(head.map, stacked.Stacked) else (head.map,)
+    before, after = [part.in_shape for part in parts], head.map.out_shape
+    stride = max(after[-1] // shape[-1] if len(shape) == len(after) else 1 for shape in before)
     return Imprint(Inversion(head).spec, min(4, stride) if stride > 1 else 2)
 
 

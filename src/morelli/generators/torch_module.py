@@ -1,24 +1,29 @@
-"""TorchGenerator: any nn.Module whose output is an elementwise activation of a linear layer."""
+"""TorchGenerator: any nn.Module whose output is an elementwise activation of a linear layer, or of a sum of such."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from morelli.errors import HeadNotFound, MorelliError, UnsuitableProgram
-from morelli.generators.activation_fit import Fit, activation_error, fit_activation
+from morelli.generators.activation_fit import activation_error
 from morelli.generators.capture import capture
+from morelli.generators.graph import Graph, record
+from morelli.generators.last_call import LastCall, find_call, shape_of
+from morelli.generators.moments import Moments
+from morelli.generators.output_sum import OutputSum, find_sum
 from morelli.generators.tracing import Call, watch
 from morelli.numerics.activation import OutputActivation
 from morelli.numerics.head import Head
 from morelli.numerics.program import Program
 
+Look = Callable[[nn.Module, list[Tensor], Callable[[], Any]], tuple[Any, Any]]
 Latent = tuple[int, ...] | Callable[[int, torch.Generator], Any]
 PROBE = 16  # draws for finding and verifying the head
 
@@ -27,7 +32,9 @@ class TorchGenerator:
     """A generator given as a torch module. Its last linear layer and output activation are found by tracing.
 
     A forward pass is watched; going back from the last linear operation, the first one whose output, through
-    some activation, is the module's output becomes the head. A second pass on fresh latents must agree.
+    some activation, is the module's output becomes the head. Where there is none, the output is taken apart as a sum:
+    see `output_sum`. A second pass on fresh latents must agree. Random numbers that the module draws itself (noise
+    inputs) follow from the seed.
 
     Args:
         module: returns samples [n, *shape]. Runs in evaluation mode here and is left in the mode it was in.
@@ -54,42 +61,48 @@ class TorchGenerator:
     ) -> None:
         self.module, self.latent, self.batch = module, latent, batch
         self._device = next((p.device for p in module.parameters()), torch.device("cpu"))
-        output, calls = self._run(PROBE, seed=0)
-        position, found = _find(calls, output, layer, activation)
-        self.activation = found.activation
-        self._from_end = len(calls) - position
-        self._call = _shaped_like(calls[position], output)
-        self._map, self._bias = self._call.linear_map()
+        output, calls = self._run(PROBE, 0, _calls)
+        self._seen: LastCall | OutputSum
+        try:
+            self._seen = find_call(calls, output, layer, activation)
+        except HeadNotFound as refusal:
+            if layer is not None or not calls:
+                raise
+            self._seen = self._as_sum(activation, refusal)
+        self.activation, self._map, self._bias = self._seen.activation, self._seen.map, self._seen.bias
         self._verify()
         announce(self.found)
+
+    def _as_sum(self, activation: OutputActivation | None, refusal: HeadNotFound) -> OutputSum:
+        def run(places: tuple[int, ...]) -> tuple[Tensor, Graph]:
+            return self._run(PROBE, 0, partial(record, wanted=places))
+
+        try:
+            return find_sum(run, PROBE, activation)
+        except HeadNotFound as other:
+            raise HeadNotFound(f"{refusal} Taken as a sum: {other}") from None
 
     @property
     def found(self) -> str:
         """One line: the last linear layer, the shapes on both sides, and the activation."""
         shapes = f"{self._map.in_shape} → {self._map.out_shape}"
-        return f"last linear layer: {self._call.describe()}, {shapes}; activation: {self.activation}"
+        kind = "last linear layer" if isinstance(self._seen, LastCall) else "sum of"
+        return f"{kind}: {self._seen.describe()}, {shapes}; activation: {self.activation}"
 
     def head(self, n: int = 10_000, seed: int = 0, progress: Callable[[int], None] | None = None) -> Head:
         """The head, with mean, covariance and sign of n activations (float32, on the CPU)."""
-        total, count = torch.zeros((), dtype=torch.float64), 0
-        products, least = torch.zeros((), dtype=torch.float64), math.inf
+        moments = Moments(self._map)
         for activations, _ in self._batches(n, seed):
-            exact = activations.double().cpu()
-            total, count, least = total + exact.sum(0), count + len(exact), min(least, float(exact.min()))
-            columns = exact.movedim(1, 0).flatten(1)
-            products = products + columns @ columns.T
+            moments.add(activations)
             if progress:
-                progress(len(exact))
-        anchor = total / count
-        places, mean = math.prod(anchor.shape[1:]), anchor.flatten(1) if anchor.ndim > 1 else anchor[:, None]
-        covariance = products / (count * places) - mean @ mean.T / places
+                progress(len(activations))
         return Head(
             self._map.to("cpu", torch.float32),
             self._bias.float().cpu().clone(),
             self.activation,
-            anchor.float(),
-            least >= 0,
-            covariance.float(),
+            moments.mean.float(),
+            moments.least >= 0,
+            moments.covariance.float(),
         )
 
     def program(self) -> Program:
@@ -119,28 +132,32 @@ class TorchGenerator:
             raise MorelliError(f"{n} samples were asked of a generator; ask for at least 1.")
         for start in range(0, n, self.batch):
             count = min(self.batch, n - start)
-            output, calls = self._run(count, seed * 1_000_003 + start)
-            yield calls[len(calls) - self._from_end].input, output.reshape(count, *self._map.out_shape)
+            output, seen = self._run(count, seed * 1_000_003 + start, self._look)
+            yield self._seen.activations(seen, count), output.reshape(count, *self._map.out_shape)
 
-    def _run(self, n: int, seed: int) -> tuple[Tensor, list[Call]]:
+    @property
+    def _look(self) -> Look:
+        return _calls if isinstance(self._seen, LastCall) else partial(record, wanted=self._seen.places)
+
+    def _run(self, n: int, seed: int, look: Look) -> tuple[Tensor, Any]:
+        """What the module returns for n latents, and what `look` saw of it."""
         rng = torch.Generator().manual_seed(seed)
         inputs = self.latent(n, rng) if callable(self.latent) else torch.randn(n, *self.latent, generator=rng)
         moved = [x.to(self._device) for x in (inputs if isinstance(inputs, tuple) else (inputs,))]
-        with torch.no_grad(), _evaluating(self.module):
-            output, calls = watch(self.module, lambda: self.module(*moved))
+        cards = [self._device] if self._device.type == "cuda" else []
+        with torch.no_grad(), _evaluating(self.module), torch.random.fork_rng(cards):
+            torch.manual_seed(seed)  # of noise that the module draws itself
+            output, seen = look(self.module, moved, lambda: self.module(*moved))
         if not isinstance(output, Tensor) or output.ndim < 2 or len(output) != n:
             raise HeadNotFound(
-                f"the module returned {_shape(output)} for {n} latents; expected a tensor [{n}, …]. "
+                f"the module returned {shape_of(output)} for {n} latents; expected a tensor [{n}, …]. "
                 "Wrap it in a module that returns its samples alone."
             )
-        return output, calls
+        return output, seen
 
     def _verify(self) -> None:
-        output, calls = self._run(PROBE, seed=1)
-        call = calls[len(calls) - self._from_end] if len(calls) >= self._from_end else None
-        if call is None or call.describe() != self._call.describe():
-            raise HeadNotFound("the module takes another path from draw to draw, so it has no single last layer.")
-        again = self._map.apply(call.input) + self._bias
+        output, seen = self._run(PROBE, 1, self._look)
+        again = self._map.apply(self._seen.activations(seen, PROBE)) + self._bias
         error = activation_error(self.activation, again, output.reshape(again.shape))
         if error > 1e-3:
             raise HeadNotFound(
@@ -149,50 +166,8 @@ class TorchGenerator:
             )
 
 
-def _find(calls: list[Call], output: Tensor, layer: str | None, activation: OutputActivation | None) -> tuple[int, Fit]:
-    if not calls:
-        raise HeadNotFound(
-            "no linear layer ran in the forward pass. Supported are linear layers and 1-D and 2-D convolutions, "
-            "plain or transposed; compiled or scripted modules hide theirs: pass the original module."
-        )
-    named = [(position, call) for position, call in enumerate(calls) if layer is None or call.layer == layer]
-    if not named:
-        names = ", ".join(dict.fromkeys(f"'{call.layer}'" for call in calls))
-        raise HeadNotFound(f"no linear operation ran in layer '{layer}'; those that ran are in {names}.")
-    best: tuple[Call, Fit] | None = None
-    for position, call in reversed(named):
-        if len(call.output) != len(output) or call.output.numel() != output.numel():
-            continue
-        fit = _fit(call, output, activation)
-        if fit.holds:
-            return position, fit
-        if best is None or fit.error < best[1].error:
-            best = call, fit
-    if best is None:
-        raise HeadNotFound(
-            f"the last linear operation is {named[-1][1].describe()} and gives {_shape(named[-1][1].output)}, but the "
-            f"module returns {_shape(output)}, and none gives as many values. What follows it is not elementwise."
-        )
-    raise HeadNotFound(
-        f"{best[0].describe()} does not explain the output: the best activation, {best[1].activation}, is off by "
-        f"{best[1].error:.2g} of the output range. Something is added, mixed or permuted after it. If you know "
-        "better, name both: TorchGenerator(module, latent, layer='…', activation=…)."
-    )
-
-
-def _fit(call: Call, output: Tensor, activation: OutputActivation | None) -> Fit:
-    if activation is None:
-        return fit_activation(call.output, output)
-    return Fit(activation, activation_error(activation, call.output.flatten(), output.flatten()))
-
-
-def _shaped_like(call: Call, output: Tensor) -> Call:
-    """A dense layer whose output is reshaped into an image gives the image directly."""
-    return call if call.output.shape == output.shape or call.kind != "linear" else call.reshaped(output)
-
-
-def _shape(output: Any) -> str:
-    return str(tuple(output.shape)) if isinstance(output, Tensor) else type(output).__name__
+def _calls(module: nn.Module, inputs: list[Tensor], run: Callable[[], Any]) -> tuple[Any, list[Call]]:
+    return watch(module, run)
 
 
 @contextmanager

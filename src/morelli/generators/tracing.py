@@ -108,20 +108,20 @@ class _Recorder(TorchFunctionMode):
 def watch(module: nn.Module, run: Callable[[], Any]) -> tuple[Any, list[Call]]:
     """What `run` returns, and the linear operations that ran meanwhile, in order."""
     recorder = _Recorder()
-    with _layer_names(module, recorder), recorder:
+    with layer_names(module, recorder.layers), recorder:
         output = run()
     return output, recorder.calls
 
 
 @contextmanager
-def _layer_names(module: nn.Module, recorder: _Recorder) -> Iterator[None]:
-    """Keeps `recorder.layers[-1]` at the name of the module that is running."""
+def layer_names(module: nn.Module, layers: list[str]) -> Iterator[None]:
+    """Keeps `layers[-1]` at the name of the module that is running."""
 
     def enter(name: str) -> Callable[..., None]:
-        return lambda *_: recorder.layers.append(name)
+        return lambda *_: layers.append(name)
 
     def leave(*_: Any) -> None:
-        recorder.layers.pop()
+        layers.pop()
 
     handles = []
     for name, inner in module.named_modules():

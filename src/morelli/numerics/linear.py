@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Protocol
@@ -292,17 +292,6 @@ class TransposedConv:
         geometry = Geometry.from_settings(settings["geometry"])
         shapes = tuple(settings["in_shape"]), tuple(settings["out_shape"])
         return TransposedConv(state.tensors["weight"], *shapes, geometry)
-
-
-MAPS: dict[str, Callable[[State], LinearMap]] = {
-    "dense": Dense.from_state,
-    "conv": Conv.from_state,
-    "transposed_conv": TransposedConv.from_state,
-}
-
-
-def map_from_state(state: State) -> LinearMap:
-    return MAPS[state.settings["type"]](state)
 
 
 def squared_norm(linear: LinearMap) -> float:
