@@ -28,7 +28,9 @@ def main() -> None:
 
 def train(name: str, seed: int, steps: int) -> None:
     with bars() as stage:
-        morelli.train_gan(DATA / "clothing64", WORK / f"{name}.generator", **SETTINGS, seed=seed, steps=steps, stage=stage)
+        morelli.train_gan(
+            DATA / "clothing64", WORK / f"{name}.generator", **SETTINGS, seed=seed, steps=steps, stage=stage
+        )
     print(name, steps, flush=True)
 
 

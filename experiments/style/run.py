@@ -1,4 +1,4 @@
-"""Small StyleGAN2s: is one told from its sibling of another seed, from its own fine-tuned copy, from DCGANs and photographs?
+"""Small StyleGAN2s: is one told from a sibling of another seed, from its fine-tuned copy, from DCGANs and photographs?
 
 Run: python experiments/style/generators.py; python experiments/style/run.py [pass …]    (goes on where it stopped)
 """

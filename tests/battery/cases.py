@@ -81,7 +81,8 @@ class _Sum(nn.Module):
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         first, second = (
-            weight * layer(piece) for weight, layer, piece in zip(self.weights, self.layers, self.linear.split(z))
+            weight * layer(piece)
+            for weight, layer, piece in zip(self.weights, self.layers, self.linear.split(z), strict=True)
         )
         return first + second
 

@@ -78,7 +78,10 @@ def test_log_dct_refuses_tables_in_words() -> None:
 
 
 def test_imprint_lays_its_patches_on_the_grid_of_the_last_layer() -> None:
-    strides = {name: kinds.METHODS["imprint"].extractor(toy_heads()[name]).stride for name in ("deconvolution", "convolution", "skips")}
+    strides = {
+        name: kinds.METHODS["imprint"].extractor(toy_heads()[name]).stride
+        for name in ("deconvolution", "convolution", "skips")
+    }
     assert strides == {"deconvolution": 2, "convolution": 2, "skips": 2}
     for name in ("table", "audio"):
         with pytest.raises(MismatchError, match="use method 'flipad'"):

@@ -19,8 +19,8 @@ from morelli.generators.tracing import LINEAR_OPERATIONS, Call
 from morelli.numerics.linear import Conv, Dense, Geometry, LinearMap, TransposedConv
 from morelli.numerics.stacked import Resampled
 
-SIGNS = {name: (1.0, 1.0) for name in ("add", "iadd", "radd")}
-SIGNS |= {name: (1.0, -1.0) for name in ("sub", "isub")} | {"rsub": (-1.0, 1.0)}
+SIGNS = dict.fromkeys(("add", "iadd", "radd"), (1.0, 1.0))
+SIGNS |= dict.fromkeys(("sub", "isub"), (1.0, -1.0)) | {"rsub": (-1.0, 1.0)}
 PRODUCTS = ("mul", "imul", "rmul", "div", "idiv", "truediv", "itruediv", "neg")
 SAME = {"contiguous", "to", "float", "double", "clone", "type_as"}
 SAME |= {"clamp", "clip"}  # StyleGAN2's, far out; where they do cut, the sum is off and is refused

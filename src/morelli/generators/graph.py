@@ -27,6 +27,7 @@ class Node:
         output: a copy of the result, and
         taken: copies of its dependent tensor arguments in order, where they were asked for.
         layer: the innermost named module that ran it.
+        like: of no values, in the result's precision and on its device.
     """
 
     place: int
@@ -36,6 +37,7 @@ class Node:
     options: dict[str, Any]
     layer: str
     shape: tuple[int, ...]
+    like: Tensor
     output: Tensor | None = None
     taken: tuple[Tensor, ...] = ()
 
@@ -87,6 +89,7 @@ class _Recorder(TorchFunctionMode):
             taken=taken,
             layer=self.layers[-1],
             shape=tuple(output.shape),
+            like=output.new_zeros(0),
             **call,
         )
         self.nodes.append(node)

@@ -58,8 +58,8 @@ def find_call(calls: list[Call], output: Tensor, layer: str | None, activation: 
             best = call, fit
     if best is None:
         raise HeadNotFound(
-            f"the last linear operation is {named[-1][1].describe()} and gives {shape_of(named[-1][1].output)}, but the "
-            f"module returns {shape_of(output)}, and none gives as many values. What follows it is not elementwise."
+            f"the last linear operation is {named[-1][1].describe()} and gives {shape_of(named[-1][1].output)}, but "
+            f"the module returns {shape_of(output)}, and none gives as many values. What follows it is not elementwise."
         )
     raise HeadNotFound(
         f"{best[0].describe()} does not explain the output: the best activation, {best[1].activation}, is off by "

@@ -22,7 +22,9 @@ class Moments:
         self.linear = linear
         self.count, self.least = 0, math.inf
         self._total = torch.zeros((), dtype=torch.float64)
-        self._products = [torch.zeros((), dtype=torch.float64) for _ in _parts(linear, torch.zeros(0, *linear.in_shape))]
+        self._products = [
+            torch.zeros((), dtype=torch.float64) for _ in _parts(linear, torch.zeros(0, *linear.in_shape))
+        ]
 
     def add(self, activations: Tensor) -> None:
         exact = activations.double().cpu()

@@ -90,9 +90,7 @@ def _fit(before: Tensor, output: Tensor, activation: OutputActivation | None) ->
     return Fit(activation, activation_error(activation, before.flatten(), output.flatten()))
 
 
-def _sum_of(
-    found: list[Summand], activation: OutputActivation, graph: Graph, reached: Tensor, count: int
-) -> OutputSum:
+def _sum_of(found: list[Summand], activation: OutputActivation, graph: Graph, reached: Tensor, count: int) -> OutputSum:
     blocks = [(summand, summand.block(graph.nodes[summand.place], count)) for summand in found]
     kept = [(summand, block, spread) for summand, block in blocks if (spread := _spread(block.input)) > 0]
     if not kept:
@@ -100,7 +98,9 @@ def _sum_of(
     rest = reached - sum(block.map.apply(block.input).reshape(reached.shape) for _, block, _ in kept)
     bias = rest.mean(0)
     if float((rest - bias).abs().max()) > EXACT * float(reached.max() - reached.min()):
-        raise HeadNotFound(f"the summands {' + '.join(block.name for _, block, _ in kept)} do not add up to the output.")
+        raise HeadNotFound(
+            f"the summands {' + '.join(block.name for _, block, _ in kept)} do not add up to the output."
+        )
     per_channel = bias.reshape(len(bias), -1).mean(1).reshape(-1, *[1] * (bias.ndim - 1))
     if float((bias - per_channel).abs().max()) <= EXACT * float(reached.max() - reached.min()):
         bias = per_channel

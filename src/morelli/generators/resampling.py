@@ -28,16 +28,15 @@ def resampling_matrices(node: Node, source: Node) -> tuple[Tensor, ...] | None:
         made = [node.replay({source: part.reshape(source.shape)}) for part in filled.split(many)]
         return torch.cat(made).reshape(-1, *node.shape[2:])[: len(pictures)]
 
-    device = next((t.device for t in (*node.arguments, *node.options.values()) if isinstance(t, Tensor)), "cpu")
     with torch.no_grad():
-        centre = torch.zeros(1, *sizes, device=device)
+        centre = source.like.new_zeros(1, *sizes)
         centre[(0, *middle)] = 1.0
         answer = run(centre)[0]
         peak = [int(i) for i in torch.unravel_index(answer.abs().argmax(), answer.shape)]
         top = answer[tuple(peak)]
         axes = []
         for axis, size in enumerate(sizes):
-            lines = torch.zeros(size, *sizes, device=device)
+            lines = source.like.new_zeros(size, *sizes)
             for k in range(size):
                 at = list(middle)
                 at[axis] = k
@@ -45,7 +44,7 @@ def resampling_matrices(node: Node, source: Node) -> tuple[Tensor, ...] | None:
             rest = [slice(None) if a == axis else peak[a] for a in range(len(sizes))]
             found = run(lines)[(slice(None), *rest)].T
             axes.append(found if axis == 0 else found / top)
-        noise = torch.randn(many, *sizes, generator=torch.Generator().manual_seed(0)).to(device)
+        noise = torch.randn(many, *sizes, generator=torch.Generator().manual_seed(0)).to(source.like)
         expected, made = run(noise), noise
         for axis, matrix in enumerate(axes):
             made = (made.movedim(1 + axis, -1) @ matrix.T).movedim(-1, 1 + axis)

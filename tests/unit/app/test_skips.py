@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from toys import LATENT, initialised_style
 from torch import Tensor
+from toys import LATENT, initialised_style
 
 import morelli
 from morelli import Head
@@ -57,7 +57,13 @@ def test_the_sum_is_inverted(inversion: str, tmp_path: Path) -> None:
 
 def test_the_closed_form_reaches_the_sample() -> None:
     attributor = morelli.train(
-        head(), samples(40, 1), samples(40, 1, weights=1), method="flipad", detector="lda", inversion="closed-form", rate=0.05
+        head(),
+        samples(40, 1),
+        samples(40, 1, weights=1),
+        method="flipad",
+        detector="lda",
+        inversion="closed-form",
+        rate=0.05,
     )
     z = attributor.extractor.extract(samples(4, 3)).values + head().anchor
     torch.testing.assert_close(head().forward(z), samples(4, 3), rtol=0, atol=1e-3)

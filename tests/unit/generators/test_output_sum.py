@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from toys import initialised_style, toy_generator
 from torch import Tensor, nn
 from torch.nn import functional
+from toys import initialised_style, toy_generator
 
 from morelli import Clip, Identity, Tanh, TorchGenerator
 from morelli.errors import HeadNotFound
@@ -85,7 +85,9 @@ def _fused(m: nn.ModuleDict, z: Tensor) -> Tensor:
 
 
 def test_modulated_kernels_side_by_side() -> None:
-    generator = find(Module(_fused, block=nn.Conv2d(4, 4, 3, padding=1), rgb=nn.Conv2d(4, 3, 1), small=nn.Conv2d(4, 3, 1)))
+    generator = find(
+        Module(_fused, block=nn.Conv2d(4, 4, 3, padding=1), rgb=nn.Conv2d(4, 3, 1), small=nn.Conv2d(4, 3, 1))
+    )
     assert "modulated at its input" in generator.found
     assert sorted(kinds(generator), key=str) == [Conv, Resampled]
     assert generator.activation == Identity()
