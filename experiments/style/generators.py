@@ -12,7 +12,7 @@ from morelli.cli.progress import bars
 
 DATA = Path(os.environ.get("MORELLI_DATA", "../shared/data"))
 WORK = Path(__file__).parents[2] / "runs/style"
-STEPS, CHUNK, TUNED = 3000, 500, 200
+STEPS, CHUNK, TUNED = 750, 250, 75
 SETTINGS = {"family": "style", "width": 16, "batch": 16, "bf16": True}
 
 

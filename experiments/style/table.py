@@ -1,4 +1,4 @@
-"""From run-imprint.json and run-baselines.json to the tables of README.md. Run: python experiments/style/table.py"""
+"""From run.json to the tables of README.md. Run: python experiments/style/table.py"""
 
 import json
 import sys
@@ -17,18 +17,15 @@ KINDS = {
 }
 
 
-def cells(name: str) -> dict:
-    file = HERE / f"run-{name}.json"
-    return json.loads(file.read_text())["cells"] if file.exists() else {}
+CELLS = json.loads((HERE / "run.json").read_text())["cells"]  # of target/draw/what
 
 
 def row(name: str, condition: str) -> list[str]:
     """Per kind of source: mean and spread over pairs and draws, and the worst."""
     if name == "imprint":
-        found = {key: cell[condition] for key, cell in cells("imprint").items()}
+        found = {key: cell[condition] for key, cell in CELLS.items() if key.endswith("/imprint")}
     else:
-        baselines = cells("baselines").items()
-        found = {key: cell[name] for key, cell in baselines if key.endswith(f"/{condition}") and name in cell}
+        found = {key: cell[name] for key, cell in CELLS.items() if key.endswith(f"/{condition}")}
     line = []
     for belongs in KINDS.values():
         values = [
@@ -42,7 +39,7 @@ def row(name: str, condition: str) -> list[str]:
 
 
 def leaks() -> list[str]:
-    known = [cell["leaks"] for cell in cells("baselines").values() if "leaks" in cell]
+    known = [cell["leaks"] for cell in CELLS.values() if "leaks" in cell]
     values = {
         kind: [pair[kind] for cell in known for n, pair in cell.items() if "style" in n] for kind in ("size", "colour")
     }

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from morelli.errors import HeadNotFound
 from morelli.generators.activation_fit import Fit, activation_error, fit_activation
-from morelli.generators.contributions import Block, Summand, summands, way_back
+from morelli.generators.contributions import summands, way_back
 from morelli.generators.graph import Graph
+from morelli.generators.summands import Block, Summand
 from morelli.numerics.activation import OutputActivation
 from morelli.numerics.linear import LinearMap
 from morelli.numerics.stacked import Stacked
@@ -65,8 +66,8 @@ def find_sum(run: Pass, count: int, activation: OutputActivation | None) -> Outp
     _, graph = run(())
     if graph.result is None:
         raise HeadNotFound("operations lead to the output that cannot be watched.")
-    way = way_back(graph.result)
-    sums = [(node, found) for node in way if _has_layer(found := list(summands(node, count)))]
+    taken_apart = [(node, list(summands(node, count))) for node in way_back(graph.result)]
+    sums = [(node, found) for node, found in taken_apart if any(summand.learnt for summand in found)]
     if not sums:
         raise HeadNotFound("no summand is a linear layer whose weights are the same for every sample.")
     output, graph = run(tuple(place for node, found in sums for place in (node.place, *(s.place for s in found))))
@@ -78,10 +79,6 @@ def find_sum(run: Pass, count: int, activation: OutputActivation | None) -> Outp
         f"no activation leads from the last sum to the output; the best, {fits[-1].activation}, is off by "
         f"{fits[-1].error:.2g}."
     )
-
-
-def _has_layer(found: list[Summand]) -> bool:
-    return any(summand.kind in ("layer", "modulated") for summand in found)
 
 
 def _fit(before: Tensor, output: Tensor, activation: OutputActivation | None) -> Fit:
