@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from morelli import Head, TorchGenerator
 from morelli.generators.capture import capture
 from morelli.generators.tiny_autoencoder import tiny_decoder, tiny_encoder
+from morelli.generators.small_gans import initialise
+from morelli.generators.style_gan import StyledConv, StyleGenerator
 from morelli.numerics.program import Program
 
 LATENT = 12
@@ -143,11 +145,43 @@ def vocoder_generator(seed: int = 0, frames: int = 40) -> TorchGenerator:
     return TorchGenerator(vocoder(seed), (6, frames), announce=lambda line: None)
 
 
+class _ToRgbSkip(nn.Module):
+    """The end of a StyleGAN2 without styles: a small picture, enlarged, plus colours of the last features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.start = nn.Sequential(nn.Linear(LATENT, 6 * 16), nn.LeakyReLU(0.2), nn.Unflatten(1, (6, 4, 4)))
+        self.small, self.conv, self.to_rgb = nn.Conv2d(6, 3, 1), nn.Conv2d(6, 6, 3, padding=1), nn.Conv2d(6, 3, 1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.start(z)
+        larger = nn.functional.leaky_relu(self.conv(nn.functional.interpolate(x, scale_factor=2)), 0.2)
+        skip = nn.functional.interpolate(self.small(x), scale_factor=2, mode="bilinear", align_corners=False)
+        return (skip + self.to_rgb(larger)).tanh()
+
+
+def skip_images(seed: int = 0) -> nn.Module:
+    """8×8 RGB in [−1, 1]: the sum of an enlarged 4×4 picture and a 1×1 convolution, tanh."""
+    return _seeded(_ToRgbSkip(), seed)
+
+
+def initialised_style(seed: int = 0, size: int = 32) -> StyleGenerator:
+    """An untrained StyleGAN2 whose noise inputs count."""
+    module = StyleGenerator(8, 3, size, LATENT)
+    initialise(module, torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        for layer in module.modules():
+            if isinstance(layer, StyledConv):
+                layer.strength.fill_(0.3)
+    return module
+
+
 TOYS: dict[str, Callable[[int], nn.Module]] = {
     "deconvolution": deconvolution_images,
     "convolution": convolution_images,
     "table": table,
     "audio": audio,
+    "skips": skip_images,
 }
 
 

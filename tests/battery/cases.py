@@ -33,12 +33,14 @@ from morelli.features.latent_search import LatentSearch
 from morelli.features.protocol import Extractor
 from morelli.features.residual import NoiseResidual
 from morelli.numerics.lasso import Solver
-from morelli.numerics.linear import Conv, Cropped, Dense, Geometry, LinearMap, TransposedConv
+from morelli.numerics.cropped import Cropped
+from morelli.numerics.linear import Conv, Dense, Geometry, LinearMap, TransposedConv
 from morelli.numerics.shuffle import shuffled
 from morelli.numerics.solvers.fista import Fista
 from morelli.numerics.solvers.interior_point import InteriorPoint
 from morelli.numerics.solvers.least_squares import LeastSquares
 from morelli.numerics.solvers.pdhg import Pdhg
+from morelli.numerics.stacked import Resampled, Stacked
 
 
 def _axes(value: int | tuple[int, ...], axes: int) -> tuple[int, ...]:
@@ -94,6 +96,36 @@ class _Swap(nn.Module):
         return x.transpose(1, 2)
 
 
+def resampled(in_shape: tuple[int, ...], mode: str) -> tuple[LinearMap, nn.Module]:
+    """Enlarged by two; the matrices are read off one axis at a time."""
+    channels, *sizes = in_shape
+    corners = None if mode == "nearest" else False
+    line = nn.Upsample(scale_factor=2, mode="nearest" if mode == "nearest" else "linear", align_corners=corners)
+    axes = tuple(line(torch.eye(size, dtype=torch.float64)[None])[0].T for size in sizes)
+    return Resampled(axes, torch.eye(channels, dtype=torch.float64)), nn.Upsample(
+        scale_factor=2, mode=mode, align_corners=corners
+    )
+
+
+class _Sum(nn.Module):
+    def __init__(self, layers: list[nn.Module], weights: tuple[float, ...], linear: Stacked) -> None:
+        super().__init__()
+        self.layers, self.weights, self.linear = nn.ModuleList(layers), weights, linear
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        first, second = (
+            weight * layer(piece)
+            for weight, layer, piece in zip(self.weights, self.layers, self.linear.split(z), strict=True)
+        )
+        return first + second
+
+
+def stacked(*pairs: tuple[LinearMap, nn.Module]) -> tuple[LinearMap, nn.Module]:
+    weights = (0.5, 2.0)
+    linear = Stacked(tuple(linear for linear, _ in pairs), weights)
+    return linear, _Sum([layer for _, layer in pairs], weights, linear)
+
+
 def _geometry(axes: int, options: dict[str, Any]) -> Geometry:
     stride, padding, dilation = (
         _axes(options.get(name, default), axes) for name, default in (("stride", 1), ("padding", 0), ("dilation", 1))
@@ -108,7 +140,7 @@ def _random(layer: nn.Module) -> Any:
     return layer
 
 
-# name → (the map, the torch layer it stands for), in float64. The first word is the name in `numerics.linear.MAPS`.
+# name → (the map, the torch layer it stands for), in float64. The first word is the name in `numerics.maps.MAPS`.
 MAPS: dict[str, Callable[[], tuple[LinearMap, nn.Module]]] = {
     "dense": lambda: dense(7, 4),
     "conv 2d": lambda: conv((3, 6, 5), 4, 3, padding=1),
@@ -139,6 +171,10 @@ MAPS: dict[str, Callable[[], tuple[LinearMap, nn.Module]]] = {
     "transposed_conv 2d, shuffled again": lambda: shuffle(
         False, transposed((4, 3, 4), 8, 3, stride=2, padding=1, output_padding=1, groups=2)
     ),
+    "resampled 2d, bilinear, oblong": lambda: resampled((3, 4, 5), "bilinear"),
+    "resampled 1d, nearest": lambda: resampled((2, 6), "nearest"),
+    "stacked toRGB and a skip": lambda: stacked(conv((4, 8, 6), 3, 3, padding=1), resampled((3, 4, 3), "bilinear")),
+    "stacked of tables": lambda: stacked(dense(7, 4), dense(3, 4)),
 }
 
 # module in numerics/solvers → a solver that gets close to the optimum of a toy

@@ -12,12 +12,13 @@ from toys import TOYS, toy_heads
 from morelli import Head, Tanh
 from morelli.attribution import kinds
 from morelli.errors import MismatchError, UnsuitableProgram
-from morelli.numerics import linear, solvers
+from morelli.numerics import maps, solvers
+from morelli.numerics.linear import Geometry, TransposedConv
 from morelli.numerics.program import Program
 
 
 def test_maps_are_complete() -> None:
-    assert {name.split()[0] for name in cases.MAPS} == set(linear.MAPS)
+    assert {name.split()[0] for name in cases.MAPS} == set(maps.MAPS)
 
 
 def test_solvers_are_complete() -> None:
@@ -47,12 +48,14 @@ def test_every_toy_has_a_head() -> None:
         "convolution": "Conv",
         "table": "Dense",
         "audio": "Conv",
+        "skips": "Stacked",
     }
     assert {name: head.map.out_shape for name, head in heads.items()} == {
         "deconvolution": (3, 8, 8),
         "convolution": (3, 8, 8),
         "table": (6,),
         "audio": (1, 64),
+        "skips": (3, 8, 8),
     }
 
 
@@ -75,8 +78,11 @@ def test_log_dct_refuses_tables_in_words() -> None:
 
 
 def test_imprint_lays_its_patches_on_the_grid_of_the_last_layer() -> None:
-    strides = {name: kinds.METHODS["imprint"].extractor(toy_heads()[name]).stride for name in TOYS if "conv" in name}
-    assert strides == {"deconvolution": 2, "convolution": 2}
+    strides = {
+        name: kinds.METHODS["imprint"].extractor(toy_heads()[name]).stride
+        for name in ("deconvolution", "convolution", "skips")
+    }
+    assert strides == {"deconvolution": 2, "convolution": 2, "skips": 2}
     for name in ("table", "audio"):
         with pytest.raises(MismatchError, match="use method 'flipad'"):
             kinds.METHODS["imprint"].extractor(toy_heads()[name])
@@ -85,14 +91,14 @@ def test_imprint_lays_its_patches_on_the_grid_of_the_last_layer() -> None:
 def test_flipad_pools_where_activations_are_as_fine_as_the_image() -> None:
     heads = toy_heads()
     pools = {name: kinds.METHODS["flipad"].extractor(head).state().settings["pool"] for name, head in heads.items()}
-    assert pools == {"deconvolution": 1, "convolution": 2, "table": 1, "audio": 1}
+    assert pools == {"deconvolution": 1, "convolution": 2, "table": 1, "audio": 1, "skips": 1}
 
 
 def _wide_head() -> Head:
     weight = torch.zeros(4, 3, 4, 4)
-    geometry = linear.Geometry((2, 2), (1, 1), (1, 1))
+    geometry = Geometry((2, 2), (1, 1), (1, 1))
     return Head(
-        linear.TransposedConv(weight, (4, 16, 16), (3, 32, 32), geometry),
+        TransposedConv(weight, (4, 16, 16), (3, 32, 32), geometry),
         torch.zeros(()),
         Tanh(),
         torch.zeros(4, 16, 16),

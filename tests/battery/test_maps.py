@@ -10,7 +10,9 @@ from battery.cases import MAPS
 from torch import Tensor
 
 from morelli.errors import MismatchError
-from morelli.numerics.linear import Conv, Dense, Geometry, LinearMap, TransposedConv, map_from_state, squared_norm
+from morelli.numerics.linear import Conv, Dense, Geometry, LinearMap, TransposedConv, squared_norm
+from morelli.numerics.maps import map_from_state
+from morelli.numerics.stacked import Resampled, Stacked
 
 ROWS = pytest.mark.parametrize("name", MAPS)
 
@@ -107,6 +109,10 @@ ONE, TWO = Geometry((1,), (0,), (1,)), Geometry((2, 2), (1, 1), (1, 1))
         lambda: TransposedConv(torch.zeros(4, 3, 4, 4), (4, 4, 4), (3, 7, 8), TWO),  # too small
         lambda: TransposedConv(torch.zeros(4, 3, 4, 4), (4, 4, 4), (3, 10, 8), TWO),  # no output padding reaches it
         lambda: TransposedConv(torch.zeros(4, 3, 4, 4), (4, 4, 4), (3, 8), TWO),  # axes
+        lambda: Resampled((), torch.eye(3)),
+        lambda: Stacked((Dense(torch.zeros(4, 2), (2,), (4,)), Dense(torch.zeros(5, 2), (2,), (5,))), (1.0, 1.0)),
+        lambda: Stacked((Dense(torch.zeros(4, 2), (2,), (4,)),) * 2, (1.0,)),
+        lambda: Stacked((Dense(torch.zeros(4, 2), (2,), (4,)),) * 2, (1.0, 0.0)),
     ],
 )
 def test_shapes_that_do_not_fit_are_refused(build) -> None:

@@ -8,7 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from morelli.numerics.linear import LinearMap, map_from_state
+from morelli.numerics.linear import LinearMap
+from morelli.numerics.maps import map_from_state
 
 
 @st.composite

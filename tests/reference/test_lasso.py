@@ -18,7 +18,7 @@ from morelli.numerics.lasso import LassoProblem, Solution, Status, objective
 from morelli.numerics.linear import LinearMap
 from morelli.numerics.solvers.fista import Fista
 
-TOYS = pytest.mark.parametrize("toy", ["deconvolution", "convolution", "table", "audio"])
+TOYS = pytest.mark.parametrize("toy", ["deconvolution", "convolution", "table", "audio", "skips"])
 WEIGHTS = pytest.mark.parametrize("weight", [0.02, 0.3])
 SOLVER = Fista(tolerance=1e-8, max_steps=50_000)
 

@@ -39,14 +39,14 @@ def train_gan(
     size: int = 64,
     stage: Stage = silent,
 ) -> nn.Module:
-    """Train a DCGAN, WGAN-GP, LSGAN or EBGAN as in arXiv 2306.06210, appendix G.2, or a conditional DCGAN.
+    """Train a DCGAN, WGAN-GP, LSGAN or EBGAN as in arXiv 2306.06210, appendix G.2, a conditional DCGAN, or a StyleGAN2.
 
     Args:
         images: a folder of images of that size, of 8 or 16 bits or DICOM. The labels of a conditional family are the
             names of its sub-folders.
         out: the generator is written here; next to it, in `out` + ".training", a checkpoint from which a run
             that was interrupted, or is asked for more steps, goes on to the same bits.
-        family: "dcgan", "wgan-gp", "lsgan", "ebgan" or "c-dcgan".
+        family: "dcgan", "wgan-gp", "lsgan", "ebgan", "c-dcgan" or "style".
         steps: of the generator, in all.
         width, critic_width: base channels; the critic has as many as the generator unless told otherwise.
         bf16: compute in bfloat16; about twice as fast on hardware that has it.
@@ -61,7 +61,8 @@ def train_gan(
     paths = find(images)
     spec = SampleSpec((channels, size, size), levels=ANY)
     collection = read_all(paths, spec, progress=stage("reading images", len(paths)))
-    settings = GanSettings(family, width, critic_width, batch, seed=seed, bf16=bf16)
+    rate = FAMILIES[family].learning_rate if family in FAMILIES else GanSettings.learning_rate
+    settings = GanSettings(family, width, critic_width, batch, rate, seed, bf16)
     about: dict[str, Any] = {"images": len(collection.samples), "folder": Path(images).name}
     labels = None
     if family in FAMILIES and FAMILIES[family].conditional:

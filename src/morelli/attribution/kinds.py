@@ -28,6 +28,7 @@ from morelli.features.prior import Gaussian, Sparse
 from morelli.features.protocol import Extractor, SampleSpec
 from morelli.features.residual import NoiseResidual
 from morelli.features.windows import Window, can_be_cut
+from morelli.numerics import stacked
 from morelli.numerics.head import Head
 from morelli.numerics.linear import Dense
 from morelli.numerics.program import Program
@@ -163,12 +164,16 @@ def _deep_sad(spec: SampleSpec, standardise: str, channels: int | None = None) -
 
 
 def _imprint(head: Head) -> Extractor:
-    """Patches lie on the last layer's own grid, or where that does not enlarge on that of an enlargement by two."""
+    """Patches lie on the last layer's own grid, or where that does not enlarge on that of an enlargement by two.
+
+    Of a sum, on the grid of the part that enlarges most.
+    """
     spec = Inversion(head).spec
     if spec.is_audio:
         return SoundImprint(spec, usual_hop(spec.shape[1]))
-    before, after = head.map.in_shape, head.map.out_shape
-    stride = after[-1] // before[-1] if len(before) == len(after) else 1
+    parts = head.map.parts if isinstance(head.map, stacked.Stacked) else (head.map,)
+    before, after = [part.in_shape for part in parts], head.map.out_shape
+    stride = max(after[-1] // shape[-1] if len(shape) == len(after) else 1 for shape in before)
     return Imprint(spec, min(4, stride) if stride > 1 else 2)
 
 

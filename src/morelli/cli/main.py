@@ -72,6 +72,7 @@ class Family(StrEnum):
     lsgan = "lsgan"
     ebgan = "ebgan"
     c_dcgan = "c-dcgan"
+    style = "style"
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from morelli.numerics.fidelity import Fidelity
 from morelli.numerics.head import Head
 from morelli.numerics.lasso import LassoProblem
 from morelli.numerics.linear import Conv, Dense, LinearMap, TransposedConv
+from morelli.numerics.stacked import Resampled, Stacked
 
 
 class Prior(Protocol):
@@ -47,7 +48,7 @@ class Sparse:
             return weight
         spread = _covariance(head).diagonal().clamp_min(0).sqrt()
         inverse = 1 / spread.clamp_min(1e-2 * float(spread.mean()) + 1e-30)
-        return (weight * inverse / inverse.mean()).reshape(-1, *[1] * (len(head.map.in_shape) - 1))
+        return weight * _spread_out(head.map, inverse / inverse.mean())
 
     def activation(self, head: Head, u: Tensor) -> Tensor:
         return u
@@ -65,8 +66,7 @@ class Gaussian:
         return LassoProblem(mixed(head.map, _root(head)), fidelity, weight)  # its norm is another
 
     def activation(self, head: Head, u: Tensor) -> Tensor:
-        root = _root(head)
-        return (root @ u.reshape(len(u), len(root), -1)).reshape(u.shape)
+        return _mix(head.map, _root(head), u)
 
 
 def _covariance(head: Head) -> Tensor:
@@ -82,6 +82,29 @@ def _root(head: Head) -> Tensor:
     return (vectors * values.sqrt() @ vectors.T).to(covariance)
 
 
+def _mix(linear: LinearMap, matrix: Tensor, u: Tensor) -> Tensor:
+    """The matrix times the channels of u at every place."""
+    if isinstance(linear, Stacked):
+        rows = zip(linear.parts, _of_parts(linear, matrix), linear.split(u), strict=True)
+        return linear.join([_mix(*row) for row in rows])
+    return (matrix @ u.reshape(len(u), len(matrix), -1)).reshape(u.shape)
+
+
+def _spread_out(linear: LinearMap, values: Tensor) -> Tensor:
+    """One value for each channel, in a shape that broadcasts over inputs."""
+    if isinstance(linear, Stacked):
+        rows = zip(linear.parts, values.split(linear.channels), strict=True)
+        return linear.join([_spread_out(part, some).expand(part.in_shape)[None] for part, some in rows])[0]
+    return values.reshape(-1, *[1] * (len(linear.in_shape) - 1))
+
+
+def _of_parts(linear: Stacked, matrix: Tensor) -> list[Tensor]:
+    """The blocks on the diagonal: the parts of a sum are taken as independent."""
+    rows = zip(matrix.split(linear.channels), linear.channels, strict=True)
+    starts = [sum(linear.channels[:k]) for k in range(len(linear.parts))]
+    return [row[:, start : start + count] for (row, count), start in zip(rows, starts, strict=True)]
+
+
 def mixed(linear: LinearMap, matrix: Tensor) -> LinearMap:
     """The map after a symmetric mixing of its input channels. Raises UnsuitableSolver for grouped convolutions."""
     match linear:
@@ -92,6 +115,11 @@ def mixed(linear: LinearMap, matrix: Tensor) -> LinearMap:
             return replace(linear, weight=torch.einsum("oc...,cd->od...", linear.weight, matrix))
         case TransposedConv() if linear.geometry.groups == 1:
             return replace(linear, weight=torch.einsum("co...,cd->do...", linear.weight, matrix))
+        case Resampled():
+            return replace(linear, mix=linear.mix @ matrix)
+        case Stacked():
+            rows = zip(linear.parts, _of_parts(linear, matrix), strict=True)
+            return replace(linear, parts=tuple(mixed(*row) for row in rows))
     raise UnsuitableSolver(f"a Gaussian prior does not go with a {type(linear).__name__} in groups. Use Sparse.")
 
 

@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from morelli.errors import HeadNotFound, MismatchError
 from morelli.generators.tracing import Call
-from morelli.numerics.linear import Cropped, LinearMap
+from morelli.numerics.cropped import Cropped
+from morelli.numerics.linear import LinearMap
 from morelli.numerics.shuffle import shuffled, shuffled_bias
 
 FARTHEST = 16  # values along an axis up to which a crop that is not in the middle is looked for

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, normalize, one_hot
+from torch.nn.functional import binary_cross_entropy_with_logits, normalize, one_hot, softplus
 
 from morelli.errors import MismatchError, MorelliError
 from morelli.generators.labels import DrawnLabel
@@ -22,6 +22,7 @@ from morelli.numerics.state import State
 PENALTY = 10.0  # WGAN-GP
 MARGIN = 0.2  # EBGAN, in mean squared error on [−1, 1]; the paper names none, and 1 left checkerboards
 PULL_AWAY = 0.1  # EBGAN
+R1, R1_SHARE = 1.0, 1 / 16  # StyleGAN2's penalty, and the share of steps that take it
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,9 @@ class GanTraining:
         if labels is not None:
             self._label().share_like(labels)
             self._codes = one_hot(labels).to(data)[..., None, None]
+        self.average = self._fresh_generator().to(data.device) if self.family.average else None
+        if self.average is not None:
+            self.average.load_state_dict(self.generator.state_dict())
         rate = settings.learning_rate
         self._adam_generator = torch.optim.Adam(self.generator.parameters(), rate, self.family.betas)
         self._adam_critic = torch.optim.Adam(self.critic.parameters(), rate, self.family.betas)
@@ -121,8 +125,16 @@ class GanTraining:
                 _update(self._adam_critic, loss_critic)
             loss_generator = generator_loss(self.critic, self._made(rng))
             _update(self._adam_generator, loss_generator)
+        self._move_average()
         self.done += 1
         return {"critic": float(loss_critic.detach()), "generator": float(loss_generator.detach())}
+
+    @torch.no_grad()
+    def _move_average(self) -> None:
+        if self.average is not None:
+            keep = min(self.family.average or 0.0, (1 + self.done) / (10 + self.done))  # a young average forgets faster
+            for slow, fast in zip(self.average.parameters(), self.generator.parameters(), strict=True):
+                slow.lerp_(fast, 1 - keep)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.data.device.type, torch.bfloat16, enabled=self.settings.bf16)
@@ -133,20 +145,22 @@ class GanTraining:
         Differs from the paper's scripts, which sample in training mode: there a sample depends on its batch.
         """
         copy = self._fresh_generator().to(self.data.device)
-        copy.load_state_dict(self.generator.state_dict())
-        for layer in copy.modules():
-            if isinstance(layer, nn.BatchNorm2d):
-                layer.reset_running_stats()
-                layer.momentum = None  # cumulative average
+        copy.load_state_dict((self.average or self.generator).state_dict())
+        norms = [layer for layer in copy.modules() if isinstance(layer, nn.BatchNorm2d)]
+        for layer in norms:
+            layer.reset_running_stats()
+            layer.momentum = None  # cumulative average
         rng = self._rng(-2)
         with torch.no_grad():
-            for _ in range(batches):
+            for _ in range(batches if norms else 0):
                 copy(self._latents(rng))
         return copy.eval()
 
     def state(self) -> State:
         """Everything a later `restore` needs, on the CPU."""
         parts = {"generator": weights_state(self.generator), "critic": weights_state(self.critic)}
+        if self.average is not None:
+            parts["average"] = weights_state(self.average)
         parts |= {
             "adam_generator": optimiser_state(self._adam_generator),
             "adam_critic": optimiser_state(self._adam_critic),
@@ -159,7 +173,9 @@ class GanTraining:
             raise MismatchError(
                 f"the checkpoint is of {state.settings['training']}, this run of {asdict(self.settings)}."
             )
-        for name, network in (("generator", self.generator), ("critic", self.critic)):
+        for name, network in (("generator", self.generator), ("critic", self.critic), ("average", self.average)):
+            if network is None:
+                continue
             try:
                 network.load_state_dict(dict(state.parts[name].tensors))
             except RuntimeError:
@@ -254,6 +270,22 @@ def _ebgan_generator(critic: nn.Module, fake: Tensor) -> Tensor:
     return energy.mean() + PULL_AWAY * pull_away
 
 
+def _style_critic(critic: nn.Module, real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
+    """Non-saturating, with R1 at a share of the steps drawn by lot ("lazy"), weighted so that its mean is the same."""
+    penalised = float(torch.rand((), generator=rng)) < R1_SHARE
+    real = real.requires_grad_(penalised)
+    judged = critic(real).float()
+    loss = softplus(-judged).mean() + softplus(critic(fake).float()).mean()
+    if penalised:
+        (slope,) = torch.autograd.grad(judged.sum(), real, create_graph=True)
+        loss = loss + R1 / 2 / R1_SHARE * slope.square().sum((1, 2, 3)).mean()
+    return loss
+
+
+def _style_generator(critic: nn.Module, fake: Tensor) -> Tensor:
+    return softplus(-critic(fake).float()).mean()
+
+
 CriticLoss = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
 GeneratorLoss = Callable[[nn.Module, Tensor], Tensor]
 LOSSES: dict[str, tuple[CriticLoss, GeneratorLoss]] = {
@@ -262,4 +294,5 @@ LOSSES: dict[str, tuple[CriticLoss, GeneratorLoss]] = {
     "lsgan": (_lsgan_critic, _lsgan_generator),
     "ebgan": (_ebgan_critic, _ebgan_generator),
     "c-dcgan": (_dcgan_critic, _dcgan_generator),
+    "style": (_style_critic, _style_generator),
 }

@@ -1,5 +1,7 @@
 """The small GANs of the paper for 64×64 and 128×128 images: DCGAN, WGAN-GP, LSGAN, EBGAN and a conditional DCGAN.
 
+And a compact StyleGAN2 (`style_gan.py`), which the paper does not train.
+
 Source: arXiv 2306.06210, appendix G.2. `width` is the paper's 64 "base channels"; everything scales with it. At 128×128
 each network has one block more at its widest end, as the paper's DCGAN of mammograms has; it has no LSGAN and EBGAN of
 that size. Training is in `gan_training.py`.
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 
 from morelli.errors import MismatchError
 from morelli.generators.labels import DrawnLabel
+from morelli.generators.style_gan import ResidualCritic, ScaledConv, ScaledLinear, StyleGenerator
 
 LATENT = 100
 SIZES = (64, 128)
@@ -30,6 +33,9 @@ class Family:
         critic_steps: updates of the critic for one of the generator.
         epochs: (CelebA, LSUN) in the paper, for whom wants the paper's length; None where it names none.
         conditional: images have labels. The generator's latent has one value more, which draws the label.
+        learning_rate: of Adam, for both networks.
+        average: the finished generator is a moving average over the steps, with this share of the old kept at each;
+            None takes the last step's.
     """
 
     generator: Callable[..., nn.Module]
@@ -38,6 +44,8 @@ class Family:
     critic_steps: int
     epochs: tuple[int, int] | None
     conditional: bool = False
+    learning_rate: float = 2e-4
+    average: float | None = None
 
 
 def _doubled(width: int, size: int) -> list[int]:
@@ -120,6 +128,11 @@ def dropout_critic(width: int = 64, channels: int = 3, size: int = 64) -> nn.Seq
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(2 * width * 4, 1), nn.Flatten(0))
 
 
+def style_generator(width: int = 16, channels: int = 3, size: int = 64) -> StyleGenerator:
+    """See `style_gan`."""
+    return StyleGenerator(width, channels, size, LATENT)
+
+
 class AutoencoderCritic(nn.Module):
     """EBGAN's: 3→w→2w→4w by stride-2 convolutions and back; the energy is the reconstruction error."""
 
@@ -145,6 +158,7 @@ FAMILIES = {
     "lsgan": Family(upsampling_generator, dropout_critic, (0.5, 0.999), 1, (100, 10)),
     "ebgan": Family(deconvolution_generator, AutoencoderCritic, (0.5, 0.999), 1, (100, 5)),
     "c-dcgan": Family(deconvolution_generator, batch_norm_critic, (0.5, 0.999), 1, None, conditional=True),
+    "style": Family(style_generator, ResidualCritic, (0.0, 0.99), 1, None, learning_rate=2e-3, average=0.99),
 }
 
 
@@ -175,9 +189,14 @@ def check_size(height: int, width: int) -> None:
 
 
 def initialise(module: nn.Module, rng: torch.Generator) -> None:
-    """Convolutions N(0, 0.02), batch-norm scales N(1, 0.02), offsets 0. Source: as above."""
+    """Convolutions N(0, 0.02), batch-norm scales N(1, 0.02), offsets 0; layers that scale themselves N(0, 1).
+
+    Source: as above.
+    """
     for layer in module.modules():
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        if isinstance(layer, ScaledConv | ScaledLinear):
+            nn.init.normal_(layer.weight, generator=rng)
+        elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(layer.weight, 0.0, 0.02, generator=rng)
         elif isinstance(layer, nn.BatchNorm2d):
             nn.init.normal_(layer.weight, 1.0, 0.02, generator=rng)

@@ -1,28 +1,29 @@
-"""TorchGenerator: any nn.Module whose output is an elementwise activation of a linear layer."""
+"""TorchGenerator: any nn.Module whose output is an elementwise activation of a linear layer, or of a sum of such."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from morelli.errors import HeadNotFound, MorelliError, UnsuitableProgram
-from morelli.generators.activation_fit import activation_error
 from morelli.generators.capture import capture
-from morelli.generators.finding import MEMBERS, allowed, find_layer
-from morelli.generators.quantised import QUANTISED
+from morelli.generators.graph import Graph, record
+from morelli.generators.last_call import LastCall, find_call
+from morelli.generators.moments import Moments
+from morelli.generators.output_sum import OutputSum, find_sum
 from morelli.generators.tracing import Call, watch
 from morelli.generators.wrappers import COMPILED, evaluating, precision, unwrapped
-from morelli.numerics.activation import Identity, OutputActivation
+from morelli.numerics.activation import OutputActivation
 from morelli.numerics.head import Head
 from morelli.numerics.program import Program
 
+Look = Callable[[nn.Module, list[Tensor], Callable[[], Any]], tuple[Any, Any]]
 Latent = tuple[int, ...] | Callable[[int, torch.Generator], Any]
-MOST = 0.9  # share of a quantised layer's values that must be right
 PROBE = 16  # draws for finding and verifying the head
 
 
@@ -30,7 +31,9 @@ class TorchGenerator:
     """A generator given as a torch module. Its last linear layer and output activation are found by tracing.
 
     A forward pass is watched; going back from the last linear operation, the first one whose output, through
-    some activation, is the module's output becomes the head. A second pass on fresh latents must agree.
+    some activation, is the module's output becomes the head. Where there is none, the output is taken apart as a sum:
+    see `output_sum`. A second pass on fresh latents must agree. Random numbers that the module draws itself (noise
+    inputs) follow from the seed.
 
     Args:
         module: returns samples [n, *shape] or [n, *sizes, channels]. Runs in evaluation mode here, in its own precision
@@ -58,42 +61,46 @@ class TorchGenerator:
     ) -> None:
         self.module, self.latent, self.batch = unwrapped(module), latent, batch
         self._device = next((p.device for p in self.module.parameters()), torch.device("cpu"))
-        output, calls = self._run(PROBE, seed=0)
-        position, self._arrangement, found = find_layer(calls, output, layer, activation)
-        self.activation = found.activation
-        self._from_end = len(calls) - position
-        self._call = calls[position]
-        self._map, self._bias = self._arrangement.linear_map(self._call)
-        self._verify()
+        output, calls = self._run(PROBE, 0, _calls)
+        self._seen: LastCall | OutputSum
+        try:
+            self._seen = find_call(calls, output, layer, activation)
+        except HeadNotFound as refusal:
+            if layer is not None or not calls:
+                raise
+            self._seen = self._as_sum(activation, refusal)
+        self.activation, self._map, self._bias = self._seen.activation, self._seen.map, self._seen.bias
+        self._seen.verify(*self._run(PROBE, 1, self._look))
         announce(self.found)
+
+    def _as_sum(self, activation: OutputActivation | None, refusal: HeadNotFound) -> OutputSum:
+        def run(places: tuple[int, ...]) -> tuple[Tensor, Graph]:
+            return self._run(PROBE, 0, partial(record, wanted=places))
+
+        try:
+            return find_sum(run, PROBE, activation)
+        except HeadNotFound as other:
+            raise HeadNotFound(f"{refusal} Taken as a sum: {other}") from None
 
     @property
     def found(self) -> str:
         """One line: the last linear layer, the shapes on both sides, and the activation."""
-        shapes = f"{self._map.in_shape} → {self._map.out_shape}{self._arrangement.said}"
-        return f"last linear layer: {self._call.describe()}, {shapes}; activation: {self.activation}"
+        return self._seen.describe()
 
     def head(self, n: int = 10_000, seed: int = 0, progress: Callable[[int], None] | None = None) -> Head:
         """The head, with mean, covariance and sign of n activations (float32, on the CPU)."""
-        total, count = torch.zeros((), dtype=torch.float64), 0
-        products, least = torch.zeros((), dtype=torch.float64), math.inf
+        moments = Moments(self._map)
         for activations, _ in self._batches(n, seed):
-            exact = activations.double().cpu()
-            total, count, least = total + exact.sum(0), count + len(exact), min(least, float(exact.min()))
-            columns = exact.movedim(1, 0).flatten(1)
-            products = products + columns @ columns.T
+            moments.add(activations)
             if progress:
-                progress(len(exact))
-        anchor = total / count
-        places, mean = math.prod(anchor.shape[1:]), anchor.flatten(1) if anchor.ndim > 1 else anchor[:, None]
-        covariance = products / (count * places) - mean @ mean.T / places
+                progress(len(activations))
         return Head(
             self._map.to("cpu", torch.float32),
             self._bias.float().cpu().clone(),
             self.activation,
-            anchor.float(),
-            least >= 0,
-            covariance.float(),
+            moments.mean.float(),
+            moments.least >= 0,
+            moments.covariance.float(),
         )
 
     def program(self) -> Program:
@@ -123,17 +130,23 @@ class TorchGenerator:
             raise MorelliError(f"{n} samples were asked of a generator; ask for at least 1.")
         for start in range(0, n, self.batch):
             count = min(self.batch, n - start)
-            output, calls = self._run(count, seed * 1_000_003 + start)
-            made = self._arrangement.samples(output).reshape(count, *self._map.out_shape)
-            yield self._last_of(calls).input, made
+            output, seen = self._run(count, seed * 1_000_003 + start, self._look)
+            yield self._seen.activations(seen, count), self._seen.samples(output)
 
-    def _run(self, n: int, seed: int) -> tuple[Tensor, list[Call]]:
+    @property
+    def _look(self) -> Look:
+        return _calls if isinstance(self._seen, LastCall) else partial(record, wanted=self._seen.places)
+
+    def _run(self, n: int, seed: int, look: Look) -> tuple[Tensor, Any]:
+        """What the module returns for n latents, and what `look` saw of it."""
         rng = torch.Generator().manual_seed(seed)
         inputs = self.latent(n, rng) if callable(self.latent) else torch.randn(n, *self.latent, generator=rng)
         moved = [self._suited(x) for x in (inputs if isinstance(inputs, tuple) else (inputs,))]
-        with torch.no_grad(), evaluating(self.module):
+        cards = [self._device] if self._device.type == "cuda" else []
+        with torch.no_grad(), evaluating(self.module), torch.random.fork_rng(cards):
+            torch.manual_seed(seed)  # of noise that the module draws itself
             try:
-                output, calls = watch(self.module, lambda: self.module(*moved))
+                output, seen = look(self.module, moved, lambda: self.module(*moved))
             except MorelliError:
                 raise
             except Exception as error:  # it is the user's code: whatever it raises becomes one line
@@ -148,47 +161,15 @@ class TorchGenerator:
                 f"the module returned {_shape(output)} for {n} latents; expected a tensor [{n}, …]. "
                 "Wrap it in a module that returns its samples alone."
             )
-        return output, calls
+        return output, seen
 
     def _suited(self, x: Tensor) -> Tensor:
         x = x.to(self._device)
         return x.to(precision(self.module)) if x.is_floating_point() else x
 
-    def _last_of(self, calls: list[Call]) -> Call:
-        """The found layer's call in another run. Raises HeadNotFound where another layer ran in its place."""
-        call = calls[len(calls) - self._from_end] if len(calls) >= self._from_end else None
-        if (
-            call is None
-            or call.describe() != self._call.describe()
-            or call.input.shape[1:] != self._call.input.shape[1:]
-        ):
-            raise HeadNotFound(
-                f"the module takes another path from draw to draw, so it has no single last layer. {MEMBERS}"
-            )
-        return call
 
-    def _verify(self) -> None:
-        output, calls = self._run(PROBE, seed=1)
-        call = self._last_of(calls)
-        again, made = self._map.apply(call.input.to(self._bias)) + self._bias, self._arrangement.placed(call.output)
-        if call.exact == QUANTISED:  # values beyond the calibrated range are clamped; most are not
-            apart = (again.reshape(made.shape) - made).abs().flatten()
-            most = apart.kthvalue(math.ceil(MOST * len(apart))).values
-            error = float(most / (made.max() - made.min()))
-        else:
-            error = activation_error(Identity(), again.reshape(made.shape), made)
-        if error > call.exact:
-            raise HeadNotFound(
-                f"{self.found} reproduces a second draw only to {error:.2g} of its range: the layer's weights "
-                "depend on the latent, or the module is not deterministic."
-            )
-        samples = self._arrangement.samples(output)
-        error = activation_error(self.activation, made, samples.reshape(made.shape))
-        if error > 10 * allowed(call, output):
-            raise HeadNotFound(
-                f"{self.found} reproduces a second draw only to {error:.2g} of the output range: the activation is "
-                "another, or the module is not deterministic."
-            )
+def _calls(module: nn.Module, inputs: list[Tensor], run: Callable[[], Any]) -> tuple[Any, list[Call]]:
+    return watch(module, run)
 
 
 def _bytes(tensor: Any) -> bytes:

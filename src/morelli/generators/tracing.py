@@ -185,21 +185,21 @@ def watch(module: nn.Module, run: Callable[[], Any]) -> tuple[Any, list[Call]]:
     """
     scripted = any(isinstance(inner, torch.jit.ScriptModule) for inner in module.modules())
     recorder = _CoreRecorder() if scripted else _Recorder()
-    with _layer_names(module, recorder), recorder:
+    with layer_names(module, recorder.layers), recorder:
         output = run()
     reported = [call for inner in module.modules() for call in getattr(inner, "linear_calls", [])]
     return output, [*recorder.calls, *reported]
 
 
 @contextmanager
-def _layer_names(module: nn.Module, recorder: _Recorder | _CoreRecorder) -> Iterator[None]:
-    """Keeps `recorder.layers[-1]` at the name of the module that is running."""
+def layer_names(module: nn.Module, layers: list[str]) -> Iterator[None]:
+    """Keeps `layers[-1]` at the name of the module that is running."""
 
     def enter(name: str) -> Callable[..., None]:
-        return lambda *_: recorder.layers.append(name)
+        return lambda *_: layers.append(name)
 
     def leave(*_: Any) -> None:
-        recorder.layers.pop()
+        layers.pop()
 
     handles = []
     for name, inner in module.named_modules():

@@ -13,7 +13,8 @@ from torch import Tensor
 from morelli.errors import MismatchError, OutOfRange
 from morelli.numerics.activation import Clip, OutputActivation, activation_from_settings
 from morelli.numerics.conditioning import Conditioning
-from morelli.numerics.linear import LinearMap, map_from_state
+from morelli.numerics.linear import LinearMap
+from morelli.numerics.maps import map_from_state
 from morelli.numerics.program import Program
 from morelli.numerics.state import State
 

@@ -1,0 +1,34 @@
+"""The linear maps that a bundle may hold, written out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from morelli.numerics.cropped import Cropped
+from morelli.numerics.linear import Conv, Dense, LinearMap, TransposedConv
+from morelli.numerics.stacked import Resampled, Stacked
+from morelli.numerics.state import State
+
+
+def _stacked(state: State) -> Stacked:
+    weights = tuple(state.settings["weights"])
+    return Stacked(tuple(map_from_state(state.parts[str(k)]) for k in range(len(weights))), weights)
+
+
+def _cropped(state: State) -> Cropped:
+    settings = state.settings
+    return Cropped(map_from_state(state.parts["inner"]), tuple(settings["start"]), tuple(settings["out_shape"]))
+
+
+MAPS: dict[str, Callable[[State], LinearMap]] = {
+    "dense": Dense.from_state,
+    "conv": Conv.from_state,
+    "transposed_conv": TransposedConv.from_state,
+    "resampled": Resampled.from_state,
+    "stacked": _stacked,
+    "cropped": _cropped,
+}
+
+
+def map_from_state(state: State) -> LinearMap:
+    return MAPS[state.settings["type"]](state)
