@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from morelli import Head, TorchGenerator
 from morelli.generators.capture import capture
-from morelli.generators.tiny_autoencoder import tiny_decoder, tiny_encoder
 from morelli.generators.small_gans import initialise
 from morelli.generators.style_gan import StyledConv, StyleGenerator
+from morelli.generators.tiny_autoencoder import tiny_decoder, tiny_encoder
 from morelli.numerics.program import Program
 
 LATENT = 12

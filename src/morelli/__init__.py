@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from morelli.attribution.attributor import Attributor
     from morelli.attribution.report import Outcome, Report, Verdict
     from morelli.features.protocol import SampleSpec
-    from morelli.generators.latent_decoder import LatentDecoder
     from morelli.generators.checkpoint import load_weights
+    from morelli.generators.latent_decoder import LatentDecoder
     from morelli.generators.onnx_graph import OnnxModule, onnx_generator
     from morelli.generators.torch_module import TorchGenerator
     from morelli.numerics.activation import Clip, Identity, Rescaled, Sigmoid, Tanh

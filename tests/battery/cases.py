@@ -32,8 +32,8 @@ from morelli.features.inversion import Inversion
 from morelli.features.latent_search import LatentSearch
 from morelli.features.protocol import Extractor
 from morelli.features.residual import NoiseResidual
-from morelli.numerics.lasso import Solver
 from morelli.numerics.cropped import Cropped
+from morelli.numerics.lasso import Solver
 from morelli.numerics.linear import Conv, Dense, Geometry, LinearMap, TransposedConv
 from morelli.numerics.shuffle import shuffled
 from morelli.numerics.solvers.fista import Fista

@@ -73,8 +73,8 @@ class Inversion:
     def spec(self) -> SampleSpec:
         stored = self.head.stored
         head = self.head
-        form = {"levels": head.levels, "window": head.window, "grid": head.grid, "rate": self.rate}
-        return SampleSpec(head.map.out_shape, stored.low, stored.high, **form)
+        form = head.levels, head.window, head.grid, self.rate
+        return SampleSpec(head.map.out_shape, stored.low, stored.high, *form)
 
     def extract(
         self, samples: Tensor, progress: Progress | None = None, facts: Sequence[Facts] | None = None

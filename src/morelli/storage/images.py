@@ -50,8 +50,8 @@ def decode(data: bytes, spec: SampleSpec, max_pixels: int) -> tuple[Tensor, dict
     """Reads one picture; the format is decided by its first bytes.
 
     Args:
-        spec: of 1 or 3 channels. A value v of b bits becomes low + v/(2^b-1) * (high-low); for DICOM see `dicom`. With a
-            grid, of a larger picture the window nearest to the middle is read.
+        spec: of 1 or 3 channels. A value v of b bits becomes low + v/(2^b-1) * (high-low); for DICOM see `dicom`. With
+            a grid, of a larger picture the window nearest to the middle is read.
         max_pixels: checked against the header, before anything is decoded.
     Returns:
         float32 [1, *spec.shape] in [spec.low, spec.high], and facts: `format`, `mode` as stored, `bits` per

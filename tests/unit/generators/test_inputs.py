@@ -14,7 +14,8 @@ from torch.nn.utils import parametrizations
 from morelli import Rescaled, Sigmoid, Tanh, TorchGenerator, train
 from morelli.errors import HeadNotFound
 from morelli.numerics.activation import Clip
-from morelli.numerics.linear import Conv, Cropped, Dense, TransposedConv
+from morelli.numerics.cropped import Cropped
+from morelli.numerics.linear import Conv, Dense, TransposedConv
 
 LATENT = (4, 6, 6)
 

@@ -16,7 +16,8 @@ from toys import LATENT, audio, convolution_images, deconvolution_images, table
 
 import morelli
 from morelli.errors import HeadNotFound, MorelliError
-from morelli.numerics.linear import Cropped, TransposedConv
+from morelli.numerics.cropped import Cropped
+from morelli.numerics.linear import TransposedConv
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
