@@ -146,10 +146,10 @@ class GanTraining:
 
     def state(self) -> State:
         """Everything a later `restore` needs, on the CPU."""
-        parts = {"generator": _of_module(self.generator), "critic": _of_module(self.critic)}
+        parts = {"generator": weights_state(self.generator), "critic": weights_state(self.critic)}
         parts |= {
-            "adam_generator": _of_optimiser(self._adam_generator),
-            "adam_critic": _of_optimiser(self._adam_critic),
+            "adam_generator": optimiser_state(self._adam_generator),
+            "adam_critic": optimiser_state(self._adam_critic),
         }
         return State({"training": asdict(self.settings), "done": self.done}, parts=parts)
 
@@ -167,8 +167,8 @@ class GanTraining:
                     f"the checkpoint's {name} is of images of another size, or of other channels or labels than "
                     f"these: {tuple(self.data.shape[1:])}, {self.classes} labels."
                 ) from None
-        _restore_optimiser(self._adam_generator, state.parts["adam_generator"])
-        _restore_optimiser(self._adam_critic, state.parts["adam_critic"])
+        restore_optimiser(self._adam_generator, state.parts["adam_generator"])
+        restore_optimiser(self._adam_critic, state.parts["adam_critic"])
         self.done = int(state.settings["done"])
 
 
@@ -183,11 +183,13 @@ def _update(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
     optimiser.step()
 
 
-def _of_module(module: nn.Module) -> State:
+def weights_state(module: nn.Module) -> State:
+    """All weights and buffers, on the CPU."""
     return State(tensors={name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()})
 
 
-def _of_optimiser(optimiser: torch.optim.Optimizer) -> State:
+def optimiser_state(optimiser: torch.optim.Optimizer) -> State:
+    """The moments it keeps of every weight, on the CPU."""
     moments = optimiser.state_dict()["state"]
     return State(
         tensors={
@@ -196,7 +198,8 @@ def _of_optimiser(optimiser: torch.optim.Optimizer) -> State:
     )
 
 
-def _restore_optimiser(optimiser: torch.optim.Optimizer, state: State) -> None:
+def restore_optimiser(optimiser: torch.optim.Optimizer, state: State) -> None:
+    """The inverse of `optimiser_state`."""
     slots: dict[int, dict[str, Tensor]] = {}
     for key, value in state.tensors.items():
         index, name = key.split(".", 1)
