@@ -1,9 +1,9 @@
-"""Rows of TVAE, CTGAN or CopulaGAN. Runs in an environment of its own, by a subprocess of run.py; imports nothing of Morelli.
+"""Rows of TVAE, CTGAN or CopulaGAN. Runs in an environment of its own, by a subprocess of generators.py.
 
     python -m venv ELSEWHERE && ELSEWHERE/bin/pip install sdv
 
-`sdv` and `ctgan` are under the Business Source License 1.1: Morelli neither contains nor requires them. Whether your use
-is allowed is between you and their licensor.
+`sdv` and `ctgan` are under the Business Source License 1.1: Morelli neither contains nor requires them, and this script
+imports nothing of Morelli. Whether your use is allowed is between you and their licensor.
 
 Run: ELSEWHERE/bin/python foreign.py MODEL IN.csv OUT.csv EPOCHS SEED ROWS
 """

@@ -1,11 +1,13 @@
 """The wines, and the places where trained generators and their rows are kept."""
 
-import csv
 import os
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from morelli.storage.numbers import read_numbers
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("MORELLI_DATA", ROOT / "../shared/data"))
@@ -14,13 +16,16 @@ ROWS = {"red": 1599, "white": 4898}
 LEFT_OUT = "quality"
 
 
-def header(name: str) -> list[str]:
-    with (DATA / "tables" / f"winequality-{name}.csv").open(newline="") as file:
-        return [column for column in next(csv.reader(file, delimiter=";")) if column != LEFT_OUT]
+def wine(name: str) -> tuple[list[str], Tensor, list[int]]:
+    """Names, numbers [n, 11] in float64, and decimals of all columns but the quality."""
+    return read_numbers(DATA / "tables" / f"winequality-{name}.csv", (LEFT_OUT,))
 
 
-def wine(name: str) -> Tensor:
-    """[n, 11], float64: all columns but the quality."""
-    with (DATA / "tables" / f"winequality-{name}.csv").open(newline="") as file:
-        rows = [[float(row[column]) for column in header(name)] for row in csv.DictReader(file, delimiter=";")]
-    return torch.tensor(rows, dtype=torch.float64)
+def write_whitened(rows: Tensor, path: Path) -> None:
+    """With six decimals: what own rows in the whitened form have, too."""
+    header = ",".join(f"pc{i + 1}" for i in range(rows.shape[1]))
+    np.savetxt(path, rows.double().numpy(), fmt="%.6f", delimiter=",", header=header, comments="")
+
+
+def read_rows(path: Path) -> Tensor:
+    return torch.from_numpy(np.loadtxt(path, delimiter=",", skiprows=1)).float()

@@ -70,7 +70,7 @@ class Inversion:
     @property
     def spec(self) -> SampleSpec:
         stored = self.head.stored
-        return SampleSpec(self.head.map.out_shape, stored.low, stored.high)
+        return SampleSpec(self.head.map.out_shape, stored.low, stored.high, self.head.table)
 
     def extract(
         self, samples: Tensor, progress: Progress | None = None, facts: Sequence[Facts] | None = None

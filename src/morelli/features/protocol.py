@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from morelli.errors import MismatchError
+from morelli.numerics.columns import Table
 from morelli.numerics.head import SLACK
 from morelli.numerics.state import State
 
@@ -25,11 +26,13 @@ class SampleSpec:
     Attributes:
         shape: (channels, height, width) of an image, (columns,) of a table row.
         low, high: the generator's output range; an image's 0 and 255 stand for these. Infinite for tables.
+        table: of rows in a file: how they are encoded as what the generator makes. None where they are that already.
     """
 
     shape: tuple[int, ...]
     low: float = -1.0
     high: float = 1.0
+    table: Table | None = None
 
     @property
     def is_image(self) -> bool:
@@ -51,12 +54,14 @@ class SampleSpec:
 
     def settings(self) -> dict[str, Any]:
         bounds = {"low": self.low, "high": self.high}
-        return {"shape": list(self.shape)} | {k: v for k, v in bounds.items() if math.isfinite(v)}
+        table = {} if self.table is None else {"table": self.table.settings()}
+        return {"shape": list(self.shape)} | {k: v for k, v in bounds.items() if math.isfinite(v)} | table
 
     @staticmethod
     def from_settings(settings: Mapping[str, Any]) -> SampleSpec:
         low, high = settings.get("low", -math.inf), settings.get("high", math.inf)
-        return SampleSpec(tuple(settings["shape"]), float(low), float(high))
+        table = Table.from_settings(settings["table"]) if "table" in settings else None
+        return SampleSpec(tuple(settings["shape"]), float(low), float(high), table)
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,8 +23,8 @@ class KlWganSettings:
     """The paper's settings are the defaults.
 
     Attributes:
-        loss: "kl", the KL-weighted hinge loss of the method's own paper; or "hinge", the plain one, by which the scripts
-            of arXiv 2306.06210 train it.
+        loss: "kl", the KL-weighted hinge loss of the method's own paper; or "hinge", the plain one, by which the
+            scripts of arXiv 2306.06210 train it.
     """
 
     loss: str = "kl"

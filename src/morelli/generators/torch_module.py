@@ -183,7 +183,7 @@ def _find(calls: list[Call], output: Tensor, layer: str | None, activation: Outp
 def _fit(call: Call, output: Tensor, activation: OutputActivation | None) -> Fit:
     if activation is None:
         return fit_activation(call.output, output)
-    return Fit(activation, activation_error(activation, call.output.flatten(), output.flatten()))
+    return Fit(activation, activation_error(activation, call.output.reshape(output.shape), output))
 
 
 def _shaped_like(call: Call, output: Tensor) -> Call:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from morelli.errors import MismatchError, OutOfRange
 from morelli.numerics.activation import Clip, OutputActivation, activation_from_settings
+from morelli.numerics.columns import Table
 from morelli.numerics.conditioning import Conditioning
 from morelli.numerics.linear import LinearMap, map_from_state
 from morelli.numerics.program import Program
@@ -32,6 +33,7 @@ class Head:
         covariance: [c, c], of the activations' channels (of all inputs of a dense map) around the anchor.
         conditioning: of the map, where it was measured.
         generator: the whole network from latents N(0, I) to samples, for the methods that need more than its end.
+        table: how ordinary rows are encoded as samples, where samples are such.
     """
 
     map: LinearMap
@@ -42,8 +44,11 @@ class Head:
     covariance: Tensor | None = None
     conditioning: Conditioning | None = None
     generator: Program | None = None
+    table: Table | None = None
 
     def __post_init__(self) -> None:
+        if self.table is not None and self.map.out_shape != (self.table.width,):
+            raise MismatchError(f"the table's rows are ({self.table.width},); the map gives {self.map.out_shape}.")
         if tuple(self.anchor.shape) != self.map.in_shape:
             raise MismatchError(f"the anchor is {tuple(self.anchor.shape)}; the map reads {self.map.in_shape}.")
         try:
@@ -103,6 +108,8 @@ class Head:
     def state(self) -> State:
         settings: dict[str, Any] = {"activation": self.activation.settings(), "nonnegative": self.nonnegative}
         tensors = {"bias": self.bias, "anchor": self.anchor}
+        if self.table is not None:
+            settings["table"] = self.table.settings()
         if self.conditioning is not None:
             settings["conditioning"] = asdict(self.conditioning)
         if self.covariance is not None:
@@ -114,7 +121,7 @@ class Head:
 
     @staticmethod
     def from_state(state: State) -> Head:
-        measured = state.settings.get("conditioning")  # older heads have none of these three
+        measured = state.settings.get("conditioning")  # older heads have none of these
         return Head(
             map_from_state(state.parts["map"]),
             state.tensors["bias"],
@@ -124,4 +131,5 @@ class Head:
             state.tensors.get("covariance"),
             None if measured is None else Conditioning(**measured),
             Program.from_state(state.parts["generator"]) if "generator" in state.parts else None,
+            Table.from_settings(state.settings["table"]) if "table" in state.settings else None,
         )
