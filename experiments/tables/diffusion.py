@@ -1,6 +1,7 @@
 """A small diffusion model of whitened rows: a perceptron that tells the noise.
 
-Source: TabDDPM (arXiv 2209.15421), its part for numbers. Differs: a cosine schedule of 200 steps, no search of settings. Ours, and so a source without any licence question.
+Source: TabDDPM (arXiv 2209.15421), its part for numbers. Differs: a cosine schedule of 200 steps, and no search of
+settings. It is ours, and so a source without any question of licence.
 """
 
 import math

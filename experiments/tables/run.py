@@ -1,6 +1,6 @@
 """Tables 5 and 15: a KL-WGAN is the model in question; are other tables, its siblings and the real wines told from it?
 
-Run: python experiments/tables/run.py red [white]                 (interrupted, it goes on where it stopped)
+Run: python experiments/tables/run.py [red:0 white:0 …]           (interrupted, it goes on where it stopped)
 First: python experiments/tables/generators.py
 """
 
@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from generators import foreign, is_trained, trained, whitened
 from sklearn.ensemble import HistGradientBoostingClassifier
-from sources import ROOT, RUNS, wine
+from sources import ROOT, ROWS, RUNS, wine
 from torch import Tensor
 
 sys.path.insert(0, str(ROOT / "experiments"))
@@ -161,29 +161,22 @@ def oracle(fitted: Tensor, own: Tensor, strange: Tensor, seed: int) -> tuple[Ten
     return tuple(torch.from_numpy(forest.decision_function(some.numpy())) for some in (own, strange[:TEST]))
 
 
-def main(names: list[str]) -> None:
+def main(cells: list[str]) -> None:
     torch.set_num_threads(1)
-    for name in names:
-        settings = {
-            "own": OWN,
-            "learned": LEARNED,
-            "test": TEST,
-            "starts": STARTS,
-            "sets": SETS,
-            "decimals": wine(name)[2],
-        }
+    for cell in cells:
+        name, seed = cell.split(":")[0], int(cell.split(":")[1])
+        settings = {"own": OWN, "learned": LEARNED, "test": TEST, "starts": STARTS, "sets": SETS}
+        settings["decimals"] = wine(name)[2]
         run = p.Run(__file__, settings, f"run-{name}.json")
         run.content["settings"].pop("rows", None)
-        for seed in SEEDS:
-            if not is_trained(name, "kl", seed):
-                continue
-            digest = model(name, "kl", seed, table_of(name, "whitened")).digest()
-            run.content.setdefault("generators", {})[f"kl-{seed}"] = digest
-            for form in FORMS:
-                learned(run, name, form, seed)
-                searched(run, name, form, seed)
+        digest = model(name, "kl", seed, table_of(name, "whitened")).digest()
+        run.content.setdefault("generators", {})[f"kl-{seed}"] = digest
+        for form in FORMS:
+            searched(run, name, form, seed)
+            learned(run, name, form, seed)
         run.save()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["red", "white"])
+    every = [f"{name}:{seed}" for seed in SEEDS for name in ROWS]
+    main(sys.argv[1:] or [cell for cell in every if is_trained(cell.split(":")[0], "kl", int(cell.split(":")[1]))])

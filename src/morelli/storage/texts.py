@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from contextlib import suppress
 
 import torch
 
@@ -28,8 +29,9 @@ def text_of(data: bytes) -> str:
 def delimiter_of(text: str, columns: int) -> str:
     """The first delimiter, in order of trust, that splits the first row; a comma where none does."""
     for delimiter in DELIMITERS:
-        if len(next(rows_of(text, delimiter, columns), (0, []))[1]) > 1:
-            return delimiter
+        with suppress(UnreadableSample):  # quoted cells end at their own delimiter alone
+            if len(next(rows_of(text, delimiter, columns), (0, []))[1]) > 1:
+                return delimiter
     return ","
 
 
