@@ -55,7 +55,7 @@ class RowSearch:
     def run(self, samples: Tensor, restarts: int, steps: int, pull: float, progress: Progress | None) -> Explained:
         """[n, *spec.shape] → what the best of at most `restarts` starts of at most `steps` steps reached."""
         parts = []
-        for some in samples.reshape(len(samples), -1).split(ROWS):
+        for some in samples.flatten(1).split(ROWS):
             parts.append(self._run(some, restarts, steps, pull))
             if progress:
                 progress(len(some))

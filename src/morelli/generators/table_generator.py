@@ -21,8 +21,9 @@ class TableGenerator(TorchGenerator):
     Args:
         module, latent, layer, batch, announce: as of `TorchGenerator`.
         table: the columns, in the order of the module's output, and how they are scaled.
-        heads: the module returns what its last linear layer gives, before tanh and softmax or Gumbel draw; the table
-            says where those follow, and they are applied here. Off, the module has applied them, without drawing.
+        heads: the module, of one input, returns what its last linear layer gives, before tanh and softmax or Gumbel
+            draw; the table says where those follow, and they are applied here. Off, the module has applied them,
+            without drawing.
     Raises:
         HeadNotFound: see `TorchGenerator`.
         MismatchError: the module's rows have another width than the table's.
@@ -72,11 +73,11 @@ class TableGenerator(TorchGenerator):
 
 
 class Headed(nn.Module):
-    """A module with the heads of a table behind it."""
+    """A module of one input with the heads of a table behind it."""
 
     def __init__(self, inner: nn.Module, activation: Columns) -> None:
         super().__init__()
         self.inner, self.activation = inner, activation
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return self.activation.forward(self.inner(*inputs))
+    def forward(self, z: Tensor) -> Tensor:
+        return self.activation.forward(self.inner(z))
