@@ -33,7 +33,8 @@ STARTS = 16
 SIZES, SETS = (10, 30, 100), 300
 SEEDS = (0, 1, 2)  # of the model in question; the next seed is its sibling
 FORMS = ("whitened", "decimals")
-SOURCES = ("tvae", "ctgan", "copulagan", "diffusion", "real", "sibling", "hinge")
+FOREIGN = ("tvae", "ctgan", "copulagan", "diffusion", "real")
+SOURCES = (*FOREIGN, "sibling", "hinge")
 
 
 def table_of(name: str, form: str) -> morelli.Table:
@@ -68,15 +69,20 @@ def rows_of(name: str, source: str, seed: int, table: morelli.Table, count: int)
 
 def judged(own: Tensor, theirs: Tensor) -> dict:
     """Scores of held-out and test rows, and of a source → how they are told apart, one by one and in sets."""
+    return row_by_row(own, theirs) | {
+        "sets": {str(size): sets(own, theirs, size) for size in SIZES if size <= len(theirs)}
+    }
+
+
+def row_by_row(own: Tensor, theirs: Tensor) -> dict:
     held, mine = own[: OWN["held_out"]], own[OWN["held_out"] :]
     chances = [p_values(held, scores) for scores in (mine, theirs)]
     accepted = [found > p.RATE for found in chances]
-    found = {
+    return {
         "balanced": round(balanced_accuracy(accepted[0], accepted[1]), 5),
         "auroc": round(auroc(mine, theirs), 5),
         "false_rejection": round((~accepted[0]).double().mean().item(), 5),
     }
-    return found | {"sets": {str(size): sets(own, theirs, size) for size in SIZES if size <= len(theirs)}}
 
 
 def sets(own: Tensor, theirs: Tensor, size: int) -> dict:
@@ -132,7 +138,7 @@ def learned(run: p.Run, name: str, form: str, seed: int) -> None:
     if tvae is None:
         return
     rows = {}
-    for source in SOURCES:
+    for source in FOREIGN:
         wanted = rows_of(name, source, seed, table, 4000)
         if wanted is not None:
             rows[source] = wanted

@@ -114,15 +114,18 @@ class LatentSearch:
         """Of one sample [1, *spec.shape]: what its search reached, and what four times as many starts reach."""
         self.spec.check(samples)
         if not self.spec.is_image:
-            starts = min(BANK, CERTIFYING * self.restarts)
-            judged, more = self._explained(samples, None), self._explained(samples, None, starts)
-            best = min(float(judged.values), float(more.values))
-            rest = min(float(judged.notes["rest"]), float(more.notes["rest"]))
-            return SearchCertificate(float(judged.values), best, -20 * math.log10(max(rest, 1e-9)), starts)
+            return self._certified_row(samples)
         judged = self._search(samples[0], facts[0], self.restarts)
         starts = min(BANK, CERTIFYING * self.restarts)
         more = self._search(samples[0], facts[0], starts, thorough=True)
         return SearchCertificate(judged.excess, min(judged.excess, more.excess), max(judged.psnr, more.psnr), starts)
+
+    def _certified_row(self, row: Tensor) -> SearchCertificate:
+        starts = min(BANK, CERTIFYING * self.restarts)
+        judged, more = self._explained(row, None), self._explained(row, None, starts)
+        best = min(float(judged.values), float(more.values))
+        rest = min(float(judged.notes["rest"]), float(more.notes["rest"]))
+        return SearchCertificate(float(judged.values), best, -20 * math.log10(max(rest, 1e-9)), starts)
 
     def _solver(self, steps: int, target: float = 0.0) -> Levenberg:
         return Levenberg(steps, self.tolerance, target, self.pull)

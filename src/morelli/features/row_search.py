@@ -95,10 +95,10 @@ class RowSearch:
         kept = (order + size * torch.arange(n, device=z.device)[:, None]).flatten()
         going = kept[~found.converged[kept] & found.cost[kept].isfinite()]
         if probe < steps and len(going):
-            rows = values[going]
+            left = values[going]
 
-            def later(z: Tensor, at: Tensor) -> Tensor:
-                return self.table.misses(self._made(z), rows[at], self.loose)
+            def later(z: Tensor, rows: Tensor) -> Tensor:
+                return self.table.misses(self._made(z), left[rows], self.loose)
 
             end = Levenberg(steps - probe, ALIKE, 0.0, pull).solve(later, found.value[going], found.damping[going])
             found.value[going], found.cost[going] = end.value, end.cost

@@ -126,7 +126,7 @@ class Category:
 
 
 Column = Number | Quantile | Modes | Category
-KINDS = {"number": Number, "quantile": Quantile, "modes": Modes, "category": Category}
+KINDS: dict[str, type[Column]] = {"number": Number, "quantile": Quantile, "modes": Modes, "category": Category}
 
 
 @dataclass(frozen=True)
@@ -262,8 +262,8 @@ class Table:
     def from_settings(settings: Mapping[str, Any]) -> Table:
         columns = []
         for given in settings["columns"]:
-            values = {key: tuple(x) if isinstance(x, list) else x for key, x in given.items()}
-            columns.append(KINDS[values.pop("type")](**values))
+            values: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in given.items()}
+            columns.append(KINDS[str(values.pop("type"))](**values))
         return Table(tuple(columns), tuple(settings["mean"]), tuple(map(tuple, settings["matrix"])))
 
 
