@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from morelli.app.galleries import enrol
     from morelli.app.gans import train_gan
     from morelli.app.identifying import identify, lineage, verify
+    from morelli.app.table_gans import train_table_gan
     from morelli.app.training import train
     from morelli.attribution.attributor import Attributor
     from morelli.attribution.report import Outcome, Report, Verdict
@@ -28,12 +29,16 @@ if TYPE_CHECKING:
     from morelli.generators.checkpoint import load_weights
     from morelli.generators.latent_decoder import LatentDecoder
     from morelli.generators.onnx_graph import OnnxModule, onnx_generator
+    from morelli.generators.table_generator import TableGenerator
     from morelli.generators.torch_module import TorchGenerator
     from morelli.numerics.activation import Clip, Identity, Rescaled, Sigmoid, Tanh
+    from morelli.numerics.columns import Category, Modes, Number, Quantile, Table
     from morelli.numerics.head import Head
     from morelli.storage.autoencoders import load_autoencoder
     from morelli.storage.generators import load_generator
+    from morelli.storage.rows import write_rows
     from morelli.storage.samples import write_image
+    from morelli.storage.table_generators import load_table_generator
 
 _WHERE = {
     "attribute": "app.attributing",
@@ -50,6 +55,7 @@ _WHERE = {
     "train_bank": "app.banks",
     "train_fingerprint": "app.fingerprints",
     "train_gan": "app.gans",
+    "train_table_gan": "app.table_gans",
     "verify": "app.identifying",
     "Attributor": "attribution.attributor",
     "Outcome": "attribution.report",
@@ -58,32 +64,46 @@ _WHERE = {
     "LatentDecoder": "generators.latent_decoder",
     "OnnxModule": "generators.onnx_graph",
     "SampleSpec": "features.protocol",
+    "TableGenerator": "generators.table_generator",
     "TorchGenerator": "generators.torch_module",
     "Clip": "numerics.activation",
     "Identity": "numerics.activation",
     "Rescaled": "numerics.activation",
     "Sigmoid": "numerics.activation",
     "Tanh": "numerics.activation",
+    "Category": "numerics.columns",
+    "Modes": "numerics.columns",
+    "Number": "numerics.columns",
+    "Quantile": "numerics.columns",
+    "Table": "numerics.columns",
     "Head": "numerics.head",
     "load_autoencoder": "storage.autoencoders",
     "load_generator": "storage.generators",
+    "load_table_generator": "storage.table_generators",
     "onnx_generator": "generators.onnx_graph",
     "write_image": "storage.samples",
+    "write_rows": "storage.rows",
 }
 
 __all__ = [
     "Attributor",
+    "Category",
     "Clip",
     "Head",
     "Identity",
     "LatentDecoder",
+    "Modes",
     "MorelliError",
+    "Number",
     "OnnxModule",
     "Outcome",
+    "Quantile",
     "Report",
     "Rescaled",
     "SampleSpec",
     "Sigmoid",
+    "Table",
+    "TableGenerator",
     "Tanh",
     "TorchGenerator",
     "Verdict",
@@ -97,6 +117,7 @@ __all__ = [
     "load",
     "load_autoencoder",
     "load_generator",
+    "load_table_generator",
     "load_weights",
     "onnx_generator",
     "reconstruct",
@@ -105,8 +126,10 @@ __all__ = [
     "train_bank",
     "train_fingerprint",
     "train_gan",
+    "train_table_gan",
     "verify",
     "write_image",
+    "write_rows",
 ]
 
 

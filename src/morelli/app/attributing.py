@@ -12,7 +12,7 @@ from morelli.app.bundles import load_attributor
 from morelli.app.imprinting import LEFT_OUT
 from morelli.app.sources import Stage, silent
 from morelli.attribution.attributor import Attributor
-from morelli.attribution.pooling import pooled_p_value
+from morelli.attribution.pooling import pooled_evidence, pooled_p_value
 from morelli.attribution.report import JudgedFile, Outcome, RefusedFile, Report, Verdict
 from morelli.detectors.folds import Folds
 from morelli.errors import MismatchError, UnreadableSample, UnsuitableSolver
@@ -136,10 +136,11 @@ def _together(judged: tuple[JudgedFile, ...], attributor: Attributor) -> dict[st
     once = {(each.facts.get("sha256", each.file), each.row): each.verdict for each in judged}
     usable = [v for v in once.values() if v.outcome is not Outcome.INCONCLUSIVE]
     if not usable:
-        return {"samples": 0, "outcome": Outcome.INCONCLUSIVE.value, "p_value": None}
+        return {"samples": 0, "outcome": Outcome.INCONCLUSIVE.value, "p_value": None, "log10_e_value": None}
     p = pooled_p_value(attributor, usable)
     outcome = Outcome.ATTRIBUTED if p > attributor.rate else Outcome.NOT_ATTRIBUTED
-    return {"samples": len(usable), "outcome": outcome.value, "p_value": p}
+    evidence = pooled_evidence(attributor, usable)
+    return {"samples": len(usable), "outcome": outcome.value, "p_value": p, "log10_e_value": evidence}
 
 
 def _certify(paths: list[Path], attributor: Attributor, count: int, stage: Stage) -> tuple[dict[str, Any], ...]:

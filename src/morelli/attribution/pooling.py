@@ -1,4 +1,4 @@
-"""Several samples of one source: one answer, with an exact p-value."""
+"""Several samples of one source: one answer, with an exact p-value, and evidence that grows with every sample."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from torch import Tensor
 
 from morelli.attribution.attributor import Attributor
 from morelli.attribution.report import Verdict
+from morelli.detectors.folds import Folds
 from morelli.errors import TooFewSamples
+from morelli.numerics.evalues import log10_evidence
 
 DRAWS = 20_000  # experiments under the proposition
 AT_ONCE = 2**22  # random numbers
@@ -29,6 +31,20 @@ def pooled_p_value(attributor: Attributor, verdicts: Sequence[Verdict], seed: in
     if not chances:
         raise TooFewSamples("not one of the samples has a score, so nothing can be said of them together.")
     return mean_p_value(torch.tensor(chances, dtype=torch.float64), len(attributor.held_out), seed)
+
+
+def pooled_evidence(attributor: Attributor, verdicts: Sequence[Verdict]) -> float | None:
+    """log10 of the e-value against the proposition that the model made all of these samples; see `numerics.evalues`.
+
+    In the order of the verdicts. None where own samples are not scored as held-out ones were: with experts, where
+    samples in several conditions have scores that cannot be compared, with folds, and where none was held out.
+    """
+    if attributor.experts is not None or isinstance(attributor.detector, Folds):
+        return None
+    if attributor.card.get("calibrated", "held out") != "held out":
+        return None
+    scores = [verdict.score for verdict in verdicts if verdict.score is not None]
+    return log10_evidence(attributor.held_out, torch.tensor(scores, dtype=torch.float64))
 
 
 def mean_p_value(chances: Tensor, held_out: int, seed: int = 0) -> float:

@@ -86,7 +86,8 @@ class Report:
         certificates: of the samples that were looked at again: file, row and, of an inversion, `excess` (its objective
             is above the optimum by at most this share of it) and `gap` (of the exact solution that proves it); of a
             search, the score that was `judged`, the `best` that so many `starts` reached, and `psnr` in dB.
-        together: of all samples at once, where that was asked for: `samples` that count, `outcome` and `p_value`.
+        together: of all samples at once, where that was asked for: `samples` that count, `outcome`, `p_value`, and
+            `log10_e_value`, the evidence against the model (see `attribution.pooling.pooled_evidence`), or None.
     """
 
     attributor: Mapping[str, Any]

@@ -73,6 +73,8 @@ class Family(StrEnum):
     ebgan = "ebgan"
     c_dcgan = "c-dcgan"
     style = "style"
+    kl_wgan = "kl-wgan"
+    kl_wgan_hinge = "kl-wgan-hinge"
 
 
 def main() -> None:
@@ -346,13 +348,16 @@ def inspect(
 
 @app.command(name="train-gan")
 def train_gan(
-    images: Annotated[Path, typer.Argument(help="A folder of images; of c-dcgan, with a sub-folder for each label.")],
+    images: Annotated[
+        Path, typer.Argument(help="A folder of images, of c-dcgan with a sub-folder for each label; of kl-wgan a CSV.")
+    ],
     out: Annotated[Path, typer.Option(help="Where to write the generator; the checkpoint goes next to it.")],
     family: Annotated[Family, typer.Option(help="Which of the paper's.")],
     steps: Annotated[int, typer.Option(help="Updates of the generator, in all.")],
-    width: Annotated[int, typer.Option(help="Base channels; the paper has 64.")] = 64,
+    width: Annotated[int | None, typer.Option(help="Base channels; by default the paper's 64, of kl-wgan 300.")] = None,
     critic_width: Annotated[int | None, typer.Option(help="Of the critic, where it differs.")] = None,
-    batch: Annotated[int, typer.Option(help="Images in a batch; the paper has 128.")] = 128,
+    batch: Annotated[int | None, typer.Option(help="By default the paper's 128 images, of kl-wgan 256 rows.")] = None,
+    without: Annotated[list[str] | None, typer.Option(help="kl-wgan: a column to leave out. May be repeated.")] = None,
     size: Annotated[int, typer.Option(help="Pixels a side: 64 or 128.")] = 64,
     channels: Annotated[int, typer.Option(help="1 for grey, 3 for colour.")] = 3,
     bf16: Bf16 = False,
@@ -364,16 +369,32 @@ def train_gan(
     Example: morelli train-gan images/ --family dcgan --steps 5000 --width 32 --out my.generator
     """
     from morelli.app.gans import train_gan as run
+    from morelli.app.table_gans import FAMILIES, train_table_gan
 
+    sizes = {name: value for name, value in (("width", width), ("batch", batch)) if value is not None}
+    if str(family) in FAMILIES:
+        with bars() as stage:
+            train_table_gan(
+                images,
+                out,
+                family=str(family),
+                steps=steps,
+                without=without or (),
+                seed=seed,
+                device=device_of(device),
+                stage=stage,
+                **sizes,
+            )
+        print(f"written: {out}")
+        return
     with bars() as stage:
         run(
             images,
             out,
             family=str(family),
             steps=steps,
-            width=width,
+            **sizes,
             critic_width=critic_width,
-            batch=batch,
             seed=seed,
             bf16=bf16,
             device=device_of(device),

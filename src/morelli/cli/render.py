@@ -36,7 +36,13 @@ def verdicts(report: Mapping[str, Any]) -> str:
 def _pooled(found: Mapping[str, Any]) -> str:
     if found["p_value"] is None:
         return "together: no sample could be judged"
-    return f"together: {found['samples']} samples are {found['outcome']}, p-value {found['p_value']:.4f}"
+    line = f"together: {found['samples']} samples are {found['outcome']}, p-value {found['p_value']:.4f}"
+    evidence = found.get("log10_e_value")
+    return line if evidence is None else f"{line}, e-value against the model {_power(evidence)}"
+
+
+def _power(exponent: float) -> str:
+    return f"{10**exponent:.3g}" if abs(exponent) < 4 else f"1e{exponent:+.0f}"
 
 
 def _proved(proof: Mapping[str, Any]) -> str:

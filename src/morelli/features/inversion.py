@@ -73,7 +73,7 @@ class Inversion:
     def spec(self) -> SampleSpec:
         stored = self.head.stored
         head = self.head
-        form = head.levels, head.window, head.grid, self.rate
+        form = head.levels, head.window, head.grid, self.rate, head.table
         return SampleSpec(head.map.out_shape, stored.low, stored.high, *form)
 
     def extract(

@@ -15,6 +15,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from morelli.errors import MismatchError, OutOfRange
 from morelli.features.misfit import Misfit, misfit_of
 from morelli.features.protocol import Facts, Features, Progress, SampleSpec
+from morelli.features.row_search import RowSearch
 from morelli.numerics.head import LEVELS
 from morelli.numerics.levenberg import Levenberg, Minimum
 from morelli.numerics.program import Program
@@ -39,7 +40,7 @@ class LatentSearch:
     until a residual is rounding or white noise, enough of them have ended at the same place, or `restarts` are used
     up. From the fourth wave on half of the starts are small hops away from the best end so far, and the worse half is
     given up after four steps. For JPEG files the best is then moved on to the cells of the file's own coefficients.
-    Each sample is searched for alone, so its batch cannot matter.
+    Each sample is searched for alone, so its batch cannot matter. Rows of tables are searched for by `RowSearch`.
 
     Attributes:
         generator: from latents [n, *latent], drawn from N(0, I), to samples [n, *spec.shape].
@@ -75,15 +76,23 @@ class LatentSearch:
         """The generated samples for each device that samples came in."""
         return {}
 
+    @cached_property
+    def _rows(self) -> dict[torch.device, RowSearch]:
+        """The same for rows of tables."""
+        return {}
+
     def extract(
         self, samples: Tensor, progress: Progress | None = None, facts: Sequence[Facts] | None = None
     ) -> Features:
         """[n, *spec.shape] → [n, 1], the excess: 0 for what a rounded, compressed or noisy own sample leaves.
 
-        Notes: `psnr` (of the reconstruction, dB), `steps` (of all starts), `starts`. Files whose compression is not
-        known have a reason. Raises MismatchError for another shape.
+        Of table rows it is the logarithm of 1 + `Explained.cost`. Notes: `psnr` (of the reconstruction, dB; of rows
+        `rest`, the root mean squared miss), `steps` (of all starts), `starts`. Files whose compression is not known
+        have a reason. Raises MismatchError for another shape.
         """
         self.spec.check(samples)
+        if not self.spec.is_image:
+            return self._explained(samples, progress)
         facts = [{}] * len(samples) if facts is None else facts
         ends = []
         for sample, known in zip(samples, facts, strict=True):
@@ -97,13 +106,32 @@ class LatentSearch:
         notes = {name: column(name) for name in ("psnr", "steps", "starts")}
         return Features(column("excess")[:, None], notes, tuple(end.reason for end in ends))
 
+    def _explained(self, samples: Tensor, progress: Progress | None, restarts: int | None = None) -> Features:
+        with torch.inference_mode(False), torch.no_grad():
+            samples = samples.float().clone()
+            if samples.device not in self._rows:
+                self._rows[samples.device] = RowSearch(self.generator, self.spec, samples.device, self.seed)
+            pull = self.pull or 1.0
+            found = self._rows[samples.device].run(samples, restarts or self.restarts, self.steps, pull, progress)
+        notes = {name: getattr(found, name).float() for name in ("rest", "steps", "starts")}
+        return Features(found.cost.log1p().float()[:, None], notes, ("",) * len(samples))
+
     def certify(self, samples: Tensor, facts: Sequence[Facts]) -> SearchCertificate:
         """Of one sample [1, *spec.shape]: what its search reached, and what four times as many starts reach."""
         self.spec.check(samples)
+        if not self.spec.is_image:
+            return self._certified_row(samples)
         judged = self._search(samples[0], facts[0], self.restarts)
         starts = min(BANK, CERTIFYING * self.restarts)
         more = self._search(samples[0], facts[0], starts, thorough=True)
         return SearchCertificate(judged.excess, min(judged.excess, more.excess), max(judged.psnr, more.psnr), starts)
+
+    def _certified_row(self, row: Tensor) -> SearchCertificate:
+        starts = min(BANK, CERTIFYING * self.restarts)
+        judged, more = self._explained(row, None), self._explained(row, None, starts)
+        best = min(float(judged.values), float(more.values))
+        rest = min(float(judged.notes["rest"]), float(more.notes["rest"]))
+        return SearchCertificate(float(judged.values), best, -20 * math.log10(max(rest, 1e-9)), starts)
 
     def _solver(self, steps: int, target: float = 0.0) -> Levenberg:
         return Levenberg(steps, self.tolerance, target, self.pull)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from morelli.errors import MismatchError
+from morelli.numerics.columns import Table
 from morelli.numerics.head import LEVELS, SLACK, storing_from_settings, storing_settings
 from morelli.numerics.state import State
 
@@ -32,6 +33,7 @@ class SampleSpec:
         grid: of windows of larger images, pixels: they begin at a multiple, and at least as far from every border, as
             generators pad there. 0: samples are whole images.
         rate: of sound, samples a second; None where any will do.
+        table: of rows in a file: how they are encoded as what the generator makes. None where they are that already.
     """
 
     shape: tuple[int, ...]
@@ -41,6 +43,7 @@ class SampleSpec:
     window: tuple[float, float] | None = None
     grid: int = 0
     rate: int | None = None
+    table: Table | None = None
 
     @property
     def is_image(self) -> bool:

@@ -76,11 +76,11 @@ def find_layer(
 
 
 def _fit(call: Call, arrangement: Arrangement, output: Tensor, activation: OutputActivation | None) -> Fit:
-    before, after = arrangement.placed(call.output).flatten(), arrangement.samples(output).flatten()
+    before, after = arrangement.placed(call.output), arrangement.samples(output)
     close = allowed(call, output)
     if activation is None:
-        return fit_activation(before, after, close)
-    return Fit(activation, activation_error(activation, before, after), close)
+        return fit_activation(before.flatten(), after.flatten(), close)
+    return Fit(activation, activation_error(activation, before.reshape(after.shape), after), close)
 
 
 def _bounded(fit: Fit, call: Call, output: Tensor) -> Fit:

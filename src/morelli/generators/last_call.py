@@ -58,7 +58,7 @@ class LastCall:
                 "depend on the latent, or the module is not deterministic."
             )
         samples = self.arrangement.samples(output)
-        error = activation_error(self.activation, made, samples.reshape(made.shape))
+        error = activation_error(self.activation, made.reshape(samples.shape), samples)
         if error > 10 * allowed(call, output):
             raise HeadNotFound(
                 f"{self.describe()} reproduces a second draw only to {error:.2g} of the output range: the activation "

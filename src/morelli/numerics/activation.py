@@ -156,6 +156,60 @@ class Rescaled:
         return {"type": "rescaled", "inner": self.inner.settings(), "scale": self.scale, "shift": self.shift}
 
 
+@dataclass(frozen=True)
+class Columns:
+    """Of an encoded table row: tanh at the places `bounded`, a softmax over each of `groups`, nothing elsewhere.
+
+    A one-hot code is undone as if the chance of its place had been 1 − margin: which place is all that is known, so
+    such values are saturated. The softmax is the one activation here that is not elementwise.
+
+    Attributes:
+        groups: (start, stop) of each.
+    """
+
+    bounded: tuple[int, ...]
+    groups: tuple[tuple[int, int], ...]
+    margin: float = 1e-2
+    low: float = -math.inf
+    high: float = math.inf
+
+    def forward(self, a: Tensor) -> Tensor:
+        parts, at = [], 0
+        for start, stop in sorted([*((place, place + 1) for place in self.bounded), *self.groups]):
+            inside = a[:, start:stop]
+            parts += [a[:, at:start], inside.tanh() if (start, stop) not in self.groups else inside.softmax(1)]
+            at = stop
+        return torch.cat([*parts, a[:, at:]], 1)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        a = y.clone()
+        a[:, list(self.bounded)] = Tanh().inverse(y[:, list(self.bounded)])
+        for start, stop in self.groups:
+            logs = y[:, start:stop].clamp(self.margin / (stop - start), 1 - self.margin).log()
+            a[:, start:stop] = logs - logs.mean(1, keepdim=True)
+        return a
+
+    def saturated(self, y: Tensor) -> Tensor:
+        found = torch.zeros_like(y, dtype=torch.bool)
+        found[:, list(self.bounded)] = Tanh().saturated(y[:, list(self.bounded)])
+        for start, stop in self.groups:
+            found[:, start:stop] = (y[:, start:stop].amax(1) >= 1 - self.margin)[:, None]
+        return found
+
+    def slope(self, a: Tensor) -> Tensor:
+        """Of a softmax the diagonal: how each value moves with its own pre-activation."""
+        slope = torch.ones_like(a)
+        slope[:, list(self.bounded)] = 1 - a[:, list(self.bounded)].tanh().square()
+        for start, stop in self.groups:
+            chances = a[:, start:stop].softmax(1)
+            slope[:, start:stop] = chances * (1 - chances)
+        return slope
+
+    def settings(self) -> dict[str, Any]:
+        groups = [list(group) for group in self.groups]
+        return {"type": "columns", "bounded": list(self.bounded), "groups": groups, "margin": self.margin}
+
+
 def cell(activation: OutputActivation, y: Tensor, radius: Tensor | float) -> tuple[Tensor, Tensor]:
     """The pre-activations [low, high] whose outputs lie within `radius` of y, in output units.
 
@@ -181,5 +235,8 @@ def activation_from_settings(settings: Mapping[str, Any]) -> OutputActivation:
             return Sigmoid(settings["margin"])
         case "rescaled":
             return Rescaled(activation_from_settings(settings["inner"]), settings["scale"], settings["shift"])
+        case "columns":
+            groups = tuple((start, stop) for start, stop in settings["groups"])
+            return Columns(tuple(settings["bounded"]), groups, settings["margin"])
         case other:
             raise KeyError(other)

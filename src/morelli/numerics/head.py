@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from morelli.errors import MismatchError, OutOfRange
 from morelli.numerics.activation import Clip, OutputActivation, activation_from_settings
+from morelli.numerics.columns import Table
 from morelli.numerics.conditioning import Conditioning
 from morelli.numerics.linear import LinearMap
 from morelli.numerics.maps import map_from_state
@@ -39,6 +40,7 @@ class Head:
         levels: how many values a pixel of a stored image can take, see docs/medical.md.
         window: (centre, width) in which DICOM files are read, in their rescaled units; None: each file's own.
         grid: of a head that makes images of any size, pixels: windows of them begin at a multiple. 0: of one size.
+        table: how ordinary rows are encoded as samples, where samples are such.
     Raises:
         MismatchError: the anchor or the bias does not suit the map.
         OutOfRange: levels that no file has, or a window without width.
@@ -56,6 +58,7 @@ class Head:
     levels: int = LEVELS
     window: tuple[float, float] | None = None
     grid: int = 0
+    table: Table | None = None
 
     def __post_init__(self) -> None:
         if not LEVELS <= self.levels <= MOST_LEVELS:
@@ -64,6 +67,8 @@ class Head:
             )
         if self.window is not None and not (all(map(math.isfinite, self.window)) and self.window[1] > 1):
             raise OutOfRange(f"the window is {self.window}; expected a centre and a width above 1, as (300, 1500).")
+        if self.table is not None and self.map.out_shape != (self.table.width,):
+            raise MismatchError(f"the table's rows are ({self.table.width},); the map gives {self.map.out_shape}.")
         if tuple(self.anchor.shape) != self.map.in_shape:
             raise MismatchError(f"the anchor is {tuple(self.anchor.shape)}; the map reads {self.map.in_shape}.")
         try:
@@ -156,11 +161,17 @@ class Head:
 def storing_settings(of: Any) -> dict[str, Any]:
     """Of a head or a `SampleSpec`, what is not as usual of how samples are stored."""
     usual: dict[str, Any] = {"levels": LEVELS, "window": None, "grid": 0, "rate": None}
-    return {name: getattr(of, name) for name, value in usual.items() if getattr(of, name, value) != value}
+    found = {name: getattr(of, name) for name, value in usual.items() if getattr(of, name, value) != value}
+    return found if of.table is None else found | {"table": of.table.settings()}
 
 
 def storing_from_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The inverse of `storing_settings`."""
-    return {name: settings[name] for name in ("levels", "grid", "rate") if name in settings} | (
-        {"window": tuple(map(float, settings["window"]))} if "window" in settings else {}
-    )
+    read: dict[str, Callable[[Any], Any]] = {
+        "levels": int,
+        "window": lambda pair: (float(pair[0]), float(pair[1])),
+        "grid": int,
+        "rate": int,
+        "table": Table.from_settings,
+    }
+    return {name: make(settings[name]) for name, make in read.items() if name in settings}
