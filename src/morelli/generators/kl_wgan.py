@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from morelli.errors import MismatchError, MorelliError
-from morelli.generators.gan_training import optimiser_state, optimiser_from_state, weights_state
+from morelli.generators.gan_training import optimiser_from_state, optimiser_state, weights_state
 from morelli.numerics.state import State
 
 LATENT = 10
