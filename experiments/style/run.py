@@ -108,8 +108,9 @@ def main() -> None:
     drawn = cache(lambda target, draw: samples(known, target, draw))
     told = {what: partial(baselines, condition=what) for what in CONDITIONS}
     judges = {"imprint": imprint, "imprint, altered": partial(imprint, altered=True), **told}
-    order = [*product(["imprint"], DRAWS), ("none", 0), ("imprint, altered", 0), ("none", 1), ("none", 2)]
-    for (what, draw), target in product([*order, *product([c for c in CONDITIONS if c != "none"], DRAWS)], TARGETS):
+    order = [*product(["imprint"], DRAWS), ("none", 0), ("imprint, altered", 0), ("none", 1)]
+    order += [("jpeg:90", 0), ("noise:0.05", 0), ("none", 2), *product(["jpeg:90", "noise:0.05"], DRAWS[1:])]
+    for (what, draw), target in product(order, reversed(TARGETS)):
         judge = judges[what]
         run.cell(f"{target}/{draw}/{what}", lambda j=judge, t=target, d=draw: j(heads(t), drawn(t, d), d))
     run.save()
