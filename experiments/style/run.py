@@ -20,7 +20,8 @@ TARGETS = ("style-0", "style-1")
 SIBLINGS = ("style-0", "style-1", "style-0-tuned")
 OTHERS = ("dcgan-0", "dcgan-1")  # of runs/seeds: the same photographs
 CONDITIONS = {"none": "none", "jpeg:90": "jpeg:86..98", "noise:0.05": "noise:0.01..0.05"}  # tested: trained for
-SIZES = {"own": 600, "other": 300, "held_out": 200, "test": 150, "foreign": 80}
+SIZES = {"own": 600, "other": 300, "held_out": 200, "test": 150, "foreign": 80, "altered": 75}
+COPIES, ALTERED = 4, 0.3  # and by what share of their spread the weights are moved
 ROWS = ("SM-F", "RawPAD, LDA", "DCTPAD, LDA", "closed form, LDA", "closed form, LDA, turned")
 DRAWS = (0, 1, 2)
 
@@ -37,7 +38,22 @@ def samples(known: dict, target: str, draw: int) -> dict[str, torch.Tensor]:
     for name, generator in known.items():
         if name != target:
             found[f"test {name}"] = p.drawn(generator, SIZES["foreign"], 300 + draw)
+    found["altered"] = torch.cat([p.drawn(copy, SIZES["altered"], 400 + draw) for copy in altered_copies(target, draw)])
     return found | {"test photographs": p.photographs("clothing64", 1000, SIZES["foreign"], draw)}
+
+
+def altered_copies(target: str, draw: int) -> list[p.morelli.TorchGenerator]:
+    """The generator with other weights in all that works at full size: what its owner can make of siblings."""
+    rng, copies = torch.Generator().manual_seed(draw), []
+    for _ in range(COPIES):
+        module = p.morelli.load_generator(p.ROOT / f"runs/style/{target}.generator")
+        with torch.no_grad():
+            for part in (module.first[-1], module.second[-1], module.to_rgb[-1]):
+                for weight in part.parameters():
+                    spread = weight.std() if weight.numel() > 1 else weight.abs()
+                    weight += ALTERED * spread * torch.randn(weight.shape, generator=rng)
+        copies.append(p.morelli.TorchGenerator(module, (100, 1, 1), announce=lambda line: None))
+    return copies
 
 
 def after(samples: torch.Tensor, condition: str, seed: int) -> torch.Tensor:
@@ -45,10 +61,12 @@ def after(samples: torch.Tensor, condition: str, seed: int) -> torch.Tensor:
     return p.seen(p.to_eight_bits(samples, p.SPEC), seed, condition)
 
 
-def imprint(head: p.morelli.Head, drawn: dict[str, torch.Tensor], draw: int) -> dict:
-    """As users train it: own samples only, an expert for each condition, which is estimated at judging."""
+def imprint(head: p.morelli.Head, drawn: dict[str, torch.Tensor], draw: int, altered: bool = False) -> dict:
+    """As users train it, on own samples alone or against altered copies too; the condition is estimated at judging."""
     own = torch.cat([drawn["own"], drawn["held"]])
-    attributor = p.morelli.train(head, own, rate=p.RATE, perturb=tuple(CONDITIONS.values()), seed=draw)
+    attributor = p.morelli.train(
+        head, own, drawn["altered"] if altered else None, rate=p.RATE, perturb=tuple(CONDITIONS.values()), seed=draw
+    )
     found: dict = {"separated": attributor.card["separated"], "stride": attributor.extractor.stride}
     for condition in CONDITIONS:
         shares = {n: attributed(attributor, x, condition, draw) for n, x in drawn.items() if n.startswith("test")}
@@ -66,7 +84,7 @@ def attributed(attributor: Attributor, samples: torch.Tensor, condition: str, se
 
 def baselines(head: p.morelli.Head, drawn: dict[str, torch.Tensor], draw: int, condition: str) -> dict:
     """Trained and tested after the same thing: they are told the condition, and have photographs to train on."""
-    drawn = drawn | {
+    drawn = {name: x for name, x in drawn.items() if name != "altered"} | {
         "photographs": p.photographs("clothing64", 0, SIZES["other"], draw),
         "turned": turned_images(drawn["own"][: SIZES["other"]]),
     }
@@ -86,12 +104,15 @@ def main() -> None:
     run = p.Run(__file__, {"sizes": SIZES, "conditions": CONDITIONS})
     run.content["generators"] = {name: g.digest() for name, g in known.items()}
     run.content["heads"] = {name: known[name].found for name in TARGETS}
-    heads = {target: known[target].head(1000, 0) for target in TARGETS}
+    heads = cache(lambda target: known[target].head(300, 0))
     drawn = cache(lambda target, draw: samples(known, target, draw))
-    for what in ("imprint", *CONDITIONS):
-        judge = imprint if what == "imprint" else partial(baselines, condition=what)
-        for draw, target in product(DRAWS, TARGETS):
-            run.cell(f"{target}/{draw}/{what}", lambda j=judge, t=target, d=draw: j(heads[t], drawn(t, d), d))
+    told = {what: partial(baselines, condition=what) for what in CONDITIONS}
+    judges = {"imprint": imprint, "imprint, altered": partial(imprint, altered=True), **told}
+    order = [*product(["imprint"], DRAWS), ("none", 0), ("imprint, altered", 0), ("none", 1)]
+    order += [("jpeg:90", 0), ("noise:0.05", 0), ("none", 2), *product(["jpeg:90", "noise:0.05"], DRAWS[1:])]
+    for (what, draw), target in product(order, reversed(TARGETS)):
+        judge = judges[what]
+        run.cell(f"{target}/{draw}/{what}", lambda j=judge, t=target, d=draw: j(heads(t), drawn(t, d), d))
     run.save()
 
 

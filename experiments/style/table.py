@@ -9,6 +9,7 @@ from publish import END, START, percent, table
 from run import CONDITIONS, ROWS
 
 HERE = Path(__file__).parent
+IMPRINTS = ("imprint", "imprint, altered")
 KINDS = {
     "other seed": lambda target, source: source.startswith("style-") and source[6] != target[6],
     "fine-tuned copy": lambda target, source: source == f"{target}-tuned",
@@ -22,8 +23,8 @@ CELLS = json.loads((HERE / "run.json").read_text())["cells"]  # of target/draw/w
 
 def row(name: str, condition: str) -> list[str]:
     """Per kind of source: mean and spread over pairs and draws, and the worst."""
-    if name == "imprint":
-        found = {key: cell[condition] for key, cell in CELLS.items() if key.endswith("/imprint")}
+    if name in IMPRINTS:
+        found = {key: cell[condition] for key, cell in CELLS.items() if key.endswith(f"/{name}")}
     else:
         found = {key: cell[name] for key, cell in CELLS.items() if key.endswith(f"/{condition}")}
     line = []
@@ -49,7 +50,7 @@ def leaks() -> list[str]:
 def main() -> None:
     parts = ["Balanced accuracy, %: mean ± spread over targets, sources and draws (worst); at most 99.75"]
     for condition in CONDITIONS:
-        rows = [row(name, condition) for name in ("imprint", *ROWS)]
+        rows = [row(name, condition) for name in (*IMPRINTS, *ROWS)]
         parts.append(f"**{condition}**\n\n" + table(["", *KINDS, "cells"], rows))
     parts.append("AUROC of trivial classifiers between siblings: " + "; ".join(leaks()))
     page = HERE / "README.md"
