@@ -9,6 +9,7 @@ Everything goes through files and the public API.
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -32,6 +33,7 @@ from morelli.storage.audio import write_audio, write_coded  # noqa: E402
 DRAWS = (0, 1, 2)
 TARGETS = ("hifigan-0", "melgan-0")
 TESTS = 40  # utterances
+LEVELS = (-10, -20, -30)  # decibels
 PARTED, BLOCKS = ("none", "mp3:128", "opus:64"), ("pattern", "power", "grid")
 CLOSED = {"method": "flipad", "inversion": "closed-form", "detector": "lda"}
 METHODS = {  # settings of morelli.train, frames of a window, own files, whether espeak-ng's originals are negatives
@@ -119,6 +121,26 @@ def shares(attributor: p.Attributor, report: p.morelli.Report) -> list[float]:
     return [round(sum(single) / len(single), 4), round(sum(whole) / max(1, len(whole)), 4), len(single), len(whole)]
 
 
+def faint(run: p.Run) -> None:
+    for draw in DRAWS:
+        for target in TARGETS:
+            for level in LEVELS:
+                run.cell(f"faint/{draw}/{target}/{level}", partial(buried, draw, target, level))
+
+
+def buried(draw: int, target: str, level: int) -> dict:
+    """A better vocoder leaves less: each is put below the original, own, sibling and other architecture alike."""
+    own, test = divided(draw)
+    mine, head = write(f"{target}@{level}", "none", own), s.generator(target).head(32, 0)
+    attributor = p.morelli.train(head, mine, rate=p.RATE, seed=draw, perturb=("none",), hop=s.HOP)
+    found = {"separated": attributor.card["separated"]["none"]}
+    other = next(t for t in TARGETS if t != target)
+    named = {"own": target, "sibling": target[:-1] + "1", "other architecture": other}
+    files = {n: write(f"{x}@{level}", "none", test) for n, x in named.items()}
+    files["espeak"] = write("espeak", "none", test)
+    return found | {n: shares(attributor, p.morelli.attribute(f, attributor)) for n, f in files.items()}
+
+
 def windows(source: str, numbers: list[int], condition: str) -> torch.Tensor:
     """[n, 1, samples], whole utterances after what happened to them, cut into windows."""
     waves, length, found = s.rendered(source), s.FRAMES * s.HOP, []
@@ -188,7 +210,7 @@ def vocoders(run: p.Run) -> None:
 
 def main() -> None:
     torch.set_grad_enabled(False)
-    passes: dict[str, Callable[[p.Run], None]] = {"vocoders": vocoders, "parts": parts}
+    passes: dict[str, Callable[[p.Run], None]] = {"vocoders": vocoders, "parts": parts, "faint": faint}
     for method in METHODS:
 
         def every(run: p.Run, method: str = method) -> None:
