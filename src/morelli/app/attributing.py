@@ -51,7 +51,7 @@ def attribute(
         device: where to compute.
         stage: told about the work, for a progress bar.
     Returns:
-        One verdict per image or table row. Files that are no samples are listed as refused.
+        One verdict per image, window of sound or table row. Files that are no samples are listed as refused.
     Raises:
         UnreadableSample: there are no files at `source`.
         UnreadableBundle: the attributor cannot be read, or `csv` belongs to another one.

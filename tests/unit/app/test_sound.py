@@ -118,6 +118,14 @@ def test_own_files_of_several_rates_are_refused(tmp_path):
         morelli.train(vocoder_generator(0, FRAMES).head(64), folder)
 
 
+def test_conditions_that_a_rate_cannot_have_are_left_out(tmp_path):
+    (tmp_path / "own").mkdir()
+    for i, wave in enumerate(vocoder_generator(0, FRAMES).samples(40, 1)):
+        write_audio(wave, tmp_path / "own" / f"{i}.wav", 22_050)
+    found = morelli.train(vocoder_generator(0, FRAMES).head(16), tmp_path / "own", rate=0.1)
+    assert found.card["perturb"] == ["none", "mp3:128", "mp3:64", "hiss:30"]
+
+
 def test_short_windows_default_to_the_inversion_and_hops_are_of_imprints():
     assert default_method(toy_heads()["audio"]) == "flipad"
     assert default_method(vocoder_generator(0, 20).head(16)) == "imprint"
