@@ -76,8 +76,8 @@ def train(
             is held out and only scored, but none of few imprints, which are left out in turn.
         other: samples of anything else, for training; None where the detector needs none.
         method: "imprint" (the default for images and sound; needs no other samples), "flipad" (the default else),
-            "rawpad", "dctpad", "sm-f", "sm-inv", "sm-inv-perceptual" or "latent"; the last three need a head that holds the whole
-            generator.
+            "rawpad", "dctpad", "sm-f", "sm-inv", "sm-inv-perceptual" or "latent"; the last three need a head that holds
+            the whole generator.
         detector: "deep_sad", "lda", "mahalanobis", "ridge" or "template" in place of the method's own.
         out: where to write the bundle; None writes none.
         rate: false-rejection rate; own samples are rejected at most this often.
