@@ -121,18 +121,19 @@ def shares(attributor: p.Attributor, report: p.morelli.Report) -> list[float]:
     return [round(sum(single) / len(single), 4), round(sum(whole) / max(1, len(whole)), 4), len(single), len(whole)]
 
 
-def faint(run: p.Run) -> None:
+def faint(run: p.Run, upright: bool = False) -> None:
     for draw in DRAWS:
         for target in TARGETS:
             for level in LEVELS:
-                run.cell(f"faint/{draw}/{target}/{level}", partial(buried, draw, target, level))
+                run.cell(f"faint/{draw}/{target}/{level}", partial(buried, draw, target, level, upright))
 
 
-def buried(draw: int, target: str, level: int) -> dict:
+def buried(draw: int, target: str, level: int, upright: bool) -> dict:
     """A better vocoder leaves less: each is put below the original, own, sibling and other architecture alike."""
     own, test = divided(draw)
     mine, head = write(f"{target}@{level}", "none", own), s.generator(target).head(32, 0)
-    attributor = p.morelli.train(head, mine, rate=p.RATE, seed=draw, perturb=("none",), hop=s.HOP)
+    usual = {"rate": p.RATE, "seed": draw, "perturb": ("none",), "hop": s.HOP}
+    attributor = p.morelli.train(head, mine, upright=upright, **usual)
     found = {"separated": attributor.card["separated"]["none"]}
     other = next(t for t in TARGETS if t != target)
     named = {"own": target, "sibling": target[:-1] + "1", "other architecture": other}
@@ -210,7 +211,8 @@ def vocoders(run: p.Run) -> None:
 
 def main() -> None:
     torch.set_grad_enabled(False)
-    passes: dict[str, Callable[[p.Run], None]] = {"vocoders": vocoders, "parts": parts, "faint": faint}
+    passes: dict[str, Callable[[p.Run], None]] = {"vocoders": vocoders, "parts": parts}
+    passes |= {"faint": faint, "upright": partial(faint, upright=True)}
     for method in METHODS:
 
         def every(run: p.Run, method: str = method) -> None:

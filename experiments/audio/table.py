@@ -68,13 +68,15 @@ def buried() -> str:
         "| attributed, % | told from shifted | " + " | ".join(names) + " | own, pooled | sibling | other | espeak |"
     ]
     lines.append("|---" * 10 + "|")
-    found = cells("faint")
-    for family in ("melgan", "hifigan"):
-        for level in dict.fromkeys(key.split("/")[3] for key in found):
-            some = [c for key, c in found.items() if key.split("/")[2].startswith(family) and key.endswith(level)]
-            apart = f"{100 * sum(c['separated'] for c in some) / len(some):.1f}" if some else "–"
-            values = [shown([100 * c[n][whole] for c in some], n == "own") for whole in (0, 1) for n in names]
-            lines.append(f"| {family}, {level} dB | " + " | ".join((apart, *values)) + " |")
+    for run, what in (("faint", ""), ("upright", ", no shifts")):
+        found = cells(run)
+        for family in ("melgan", "hifigan"):
+            for level in dict.fromkeys(key.split("/")[3] for key in found):
+                some = [c for key, c in found.items() if key.split("/")[2].startswith(family) and key.endswith(level)]
+                if some:
+                    apart = f"{100 * sum(c['separated'] for c in some) / len(some):.1f}"
+                    values = [shown([100 * c[n][whole] for c in some], n == "own") for whole in (0, 1) for n in names]
+                    lines.append(f"| {family}, {level} dB{what} | " + " | ".join((apart, *values)) + " |")
     return "**Vocoders put below the original, windows and pooled: mean (worst)**\n\n" + "\n".join(lines)
 
 
