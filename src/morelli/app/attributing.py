@@ -113,6 +113,10 @@ def _promise(attributor: Attributor) -> str:
     n, rate = len(attributor.held_out), attributor.rate
     if attributor.card.get("calibrated") == LEFT_OUT:
         return f"Own samples are rejected in about {rate:.2%} of cases ({n} samples, each left out in turn)."
+    if attributor.extractor.spec.is_audio and not isinstance(attributor.detector, Folds):
+        return (
+            f"Own windows are rejected in about {rate:.2%} of cases ({n} held-out windows; those of a file are alike)."
+        )
     if not isinstance(attributor.detector, Folds):
         return f"Own samples are rejected in at most {rate:.2%} of cases ({n} held-out samples)."
     folds, proved = len(attributor.detector.detectors), attributor.detector.bound(rate)

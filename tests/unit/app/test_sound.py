@@ -76,6 +76,7 @@ def test_rows_are_windows_and_another_rate_is_inconclusive(trained, tmp_path):
     assert [(Path(each.file).name, each.row) for each in report.judged] == [("a.wav", 0), ("a.wav", 1), ("b.wav", None)]
     assert "never resampled" in report.judged[2].verdict.reason
     assert report.together["samples"] == 2
+    assert "in about 5.00% of cases" in report.attributor["promise"]
 
 
 def test_held_out_windows_are_of_files_that_were_not_trained_on(trained):
