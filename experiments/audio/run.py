@@ -31,14 +31,13 @@ from morelli.numerics.sound_perturbations import parse_sound  # noqa: E402
 from morelli.storage.audio import write_audio, write_coded  # noqa: E402
 
 DRAWS = (0, 1, 2)
-TARGETS = ("hifigan-0", "melgan-0")
+TARGETS = ("hifigan-0", "melgan-0")  # of what is dear, or only explains
 TESTS = 40  # utterances
 LEVELS = (-10, -20, -30)  # decibels
-PARTED, BLOCKS = ("none", "mp3:128", "opus:64"), ("pattern", "power", "grid")
+BLOCKS = ("pattern", "power", "grid")
 CLOSED = {"method": "flipad", "inversion": "closed-form", "detector": "lda"}
 METHODS = {  # settings of morelli.train, frames of a window, own files, whether espeak-ng's originals are negatives
     "imprint": ({}, s.FRAMES, 160, False),
-    "imprint of short windows": ({"perturb": ("none",)}, 8, 160, False),
     "closed form, LDA": (CLOSED, 16, 40, True),
     "raw, LDA": ({"method": "rawpad", "detector": "lda"}, s.FRAMES, 160, True),
     "spectrum, LDA": ({"method": "dctpad", "detector": "lda"}, s.FRAMES, 160, True),
@@ -77,7 +76,7 @@ def divided(draw: int) -> tuple[list[int], list[int]]:
 
 def judged(run: p.Run, method: str, draw: int, target: str) -> None:
     settings, frames, count, negatives = METHODS[method]
-    conditions = TESTED if method == "imprint" else (*TESTED[:1], "cut") if "short" in method else TESTED[:1]
+    conditions = TESTED if method == "imprint" else TESTED[:1]
 
     own, test = divided(draw)
     bundle = s.FOLDER / "attributors" / f"{method.split(',')[0].replace(' ', '-')}-{draw}-{target}"
@@ -95,7 +94,7 @@ def judged(run: p.Run, method: str, draw: int, target: str) -> None:
 
     run.cell(f"{method}/{draw}/{target}", trained)
     for source in s.SOURCES:
-        if source.endswith("-tuned") and not (method.startswith("imprint") and source.startswith(target)):
+        if source.endswith("-tuned") and not (method == "imprint" and source.startswith(target)):
             continue  # dear, and of interest beside its original only
         if "gan-" in source and not (s.FOLDER / f"{source}.vocoder").exists():
             continue  # not trained yet; the cell is made by a later run
@@ -142,18 +141,17 @@ def buried(draw: int, target: str, level: int, upright: bool) -> dict:
     return found | {n: shares(attributor, p.morelli.attribute(f, attributor)) for n, f in files.items()}
 
 
-def windows(source: str, numbers: list[int], condition: str) -> torch.Tensor:
-    """[n, 1, samples], whole utterances after what happened to them, cut into windows."""
+def windows(source: str, numbers: list[int]) -> torch.Tensor:
+    """[n, 1, samples], utterances cut into windows."""
     waves, length, found = s.rendered(source), s.FRAMES * s.HOP, []
     for number in numbers:
-        rng = torch.Generator().manual_seed(number)
-        wave = parse_sound(condition).apply(waves[number][None], HERTZ, rng)[0]
+        wave = waves[number]
         found.append(wave[: len(wave) // length * length].reshape(-1, 1, length))
     return torch.cat(found)
 
 
 def parts(run: p.Run) -> None:
-    """AUROC against the sibling with each block alone, and without the Gaussian, at the shift that suits best."""
+    """AUROC of buried vocoders against the sibling with each block alone, at the shift that suits best."""
     extractor = SoundImprint(p.morelli.SampleSpec((1, s.FRAMES * s.HOP)))
     own, test = divided(0)
     for target in TARGETS:
@@ -161,23 +159,23 @@ def parts(run: p.Run) -> None:
 
         def cell(target: str = target, sibling: str = sibling) -> dict:
             found = {}
-            for condition in PARTED:
+            for level in LEVELS:
                 sets = ((target, own), (target, test), (sibling, test))
-                mine, fresh, theirs = (extractor.extract(windows(n, u, condition)).values for n, u in sets)
+                mine, fresh, theirs = (extractor.extract(windows(f"{n}@{level}", u)).values for n, u in sets)
                 wrong = extractor.misplaced(mine, torch.Generator().manual_seed(0))
                 stacked = StackedRecipe(extractor.blocks).fit(mine, wrong, 0)
                 both = [stacked.score_turned(x, extractor.turns).amin(0) for x in (fresh, theirs)]
-                found[condition] = {"everything": round(auroc(*both), 4)}
+                found[str(level)] = {"everything": round(auroc(*both), 4)}
                 ridge = [least(stacked.discriminant, x, extractor.turns) for x in (fresh, theirs)]
-                found[condition]["discriminant alone"] = round(auroc(*ridge), 4)
+                found[str(level)]["discriminant alone"] = round(auroc(*ridge), 4)
                 last = [stacked.gaussian.score(x[:, -stacked.width :]) for x in (fresh, theirs)]
-                found[condition]["Gaussian alone"] = round(auroc(*last), 4)
+                found[str(level)]["Gaussian alone"] = round(auroc(*last), 4)
                 for block, some in zip(BLOCKS, blocks(extractor), strict=True):
                     kept = torch.zeros(mine.shape[1])
                     kept[some] = 1
                     alone = RidgeRecipe().fit(mine * kept, wrong * kept, 0)
                     scores = [least(alone, x * kept, extractor.turns) for x in (fresh, theirs)]
-                    found[condition][f"{block} alone"] = round(auroc(*scores), 4)
+                    found[str(level)][f"{block} alone"] = round(auroc(*scores), 4)
             return found
 
         if (s.FOLDER / f"{sibling}.vocoder").exists():
@@ -217,7 +215,7 @@ def main() -> None:
 
         def every(run: p.Run, method: str = method) -> None:
             for draw in DRAWS:
-                for target in TARGETS:
+                for target in s.VOCODERS:
                     if (s.FOLDER / f"{target}.vocoder").exists():
                         judged(run, method, draw, target)
 
