@@ -38,7 +38,7 @@ def main() -> None:
         below.set(xlabel="place in a frame")
     axes[0, 0].set_ylabel("0 to 8 kHz")
     axes[1, 0].set_ylabel("pattern")
-    figure.savefig(HERE / "plot.png", dpi=110)
+    figure.savefig(HERE / "plot.png", dpi=80)
 
 
 if __name__ == "__main__":
