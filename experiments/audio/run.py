@@ -202,7 +202,8 @@ def vocoders(run: p.Run) -> None:
         def cell(name: str = name) -> dict:
             pairs = zip(s.rendered(name), originals, strict=False)
             distances = torch.tensor([float(spectral_loss(a[None], b[None])) for a, b in pairs])
-            return {"distance": round(float(distances.mean()), 4), "spread": round(float(distances.std()), 4)}
+            found: dict = {"distance": round(float(distances.mean()), 4), "spread": round(float(distances.std()), 4)}
+            return found | ({"sha256": s.generator(name).digest()} if "gan-" in name else {})
 
         run.cell(f"vocoder/{name}", cell)
 
