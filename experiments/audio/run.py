@@ -9,6 +9,7 @@ Everything goes through files and the public API.
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -30,13 +31,13 @@ from morelli.numerics.sound_perturbations import parse_sound  # noqa: E402
 from morelli.storage.audio import write_audio, write_coded  # noqa: E402
 
 DRAWS = (0, 1, 2)
-TARGETS = ("hifigan-0", "melgan-0")
+TARGETS = ("hifigan-0", "melgan-0")  # of what is dear, or only explains
 TESTS = 40  # utterances
-PARTED, BLOCKS = ("none", "mp3:128", "opus:64"), ("pattern", "power", "grid")
+LEVELS = (-10, -20, -30)  # decibels
+BLOCKS = ("pattern", "power", "grid")
 CLOSED = {"method": "flipad", "inversion": "closed-form", "detector": "lda"}
 METHODS = {  # settings of morelli.train, frames of a window, own files, whether espeak-ng's originals are negatives
     "imprint": ({}, s.FRAMES, 160, False),
-    "imprint of short windows": ({"perturb": ("none",)}, 8, 160, False),
     "closed form, LDA": (CLOSED, 16, 40, True),
     "raw, LDA": ({"method": "rawpad", "detector": "lda"}, s.FRAMES, 160, True),
     "spectrum, LDA": ({"method": "dctpad", "detector": "lda"}, s.FRAMES, 160, True),
@@ -75,7 +76,7 @@ def divided(draw: int) -> tuple[list[int], list[int]]:
 
 def judged(run: p.Run, method: str, draw: int, target: str) -> None:
     settings, frames, count, negatives = METHODS[method]
-    conditions = TESTED if method == "imprint" else (*TESTED[:1], "cut") if "short" in method else TESTED[:1]
+    conditions = TESTED if method == "imprint" else TESTED[:1]
 
     own, test = divided(draw)
     bundle = s.FOLDER / "attributors" / f"{method.split(',')[0].replace(' ', '-')}-{draw}-{target}"
@@ -93,7 +94,7 @@ def judged(run: p.Run, method: str, draw: int, target: str) -> None:
 
     run.cell(f"{method}/{draw}/{target}", trained)
     for source in s.SOURCES:
-        if source.endswith("-tuned") and not (method.startswith("imprint") and source.startswith(target)):
+        if source.endswith("-tuned") and not (method == "imprint" and source.startswith(target)):
             continue  # dear, and of interest beside its original only
         if "gan-" in source and not (s.FOLDER / f"{source}.vocoder").exists():
             continue  # not trained yet; the cell is made by a later run
@@ -119,18 +120,38 @@ def shares(attributor: p.Attributor, report: p.morelli.Report) -> list[float]:
     return [round(sum(single) / len(single), 4), round(sum(whole) / max(1, len(whole)), 4), len(single), len(whole)]
 
 
-def windows(source: str, numbers: list[int], condition: str) -> torch.Tensor:
-    """[n, 1, samples], whole utterances after what happened to them, cut into windows."""
+def faint(run: p.Run, upright: bool = False) -> None:
+    for draw in DRAWS:
+        for target in TARGETS:
+            for level in LEVELS:
+                run.cell(f"faint/{draw}/{target}/{level}", partial(buried, draw, target, level, upright))
+
+
+def buried(draw: int, target: str, level: int, upright: bool) -> dict:
+    """A better vocoder leaves less: each is put below the original, own, sibling and other architecture alike."""
+    own, test = divided(draw)
+    mine, head = write(f"{target}@{level}", "none", own), s.generator(target).head(32, 0)
+    usual = {"rate": p.RATE, "seed": draw, "perturb": ("none",), "hop": s.HOP}
+    attributor = p.morelli.train(head, mine, upright=upright, **usual)
+    found = {"separated": attributor.card["separated"]["none"]}
+    other = next(t for t in TARGETS if t != target)
+    named = {"own": target, "sibling": target[:-1] + "1", "other architecture": other}
+    files = {n: write(f"{x}@{level}", "none", test) for n, x in named.items()}
+    files["espeak"] = write("espeak", "none", test)
+    return found | {n: shares(attributor, p.morelli.attribute(f, attributor)) for n, f in files.items()}
+
+
+def windows(source: str, numbers: list[int]) -> torch.Tensor:
+    """[n, 1, samples], utterances cut into windows."""
     waves, length, found = s.rendered(source), s.FRAMES * s.HOP, []
     for number in numbers:
-        rng = torch.Generator().manual_seed(number)
-        wave = parse_sound(condition).apply(waves[number][None], HERTZ, rng)[0]
+        wave = waves[number]
         found.append(wave[: len(wave) // length * length].reshape(-1, 1, length))
     return torch.cat(found)
 
 
 def parts(run: p.Run) -> None:
-    """AUROC against the sibling with each block alone, and without the Gaussian, at the shift that suits best."""
+    """AUROC of buried vocoders against the sibling with each block alone, at the shift that suits best."""
     extractor = SoundImprint(p.morelli.SampleSpec((1, s.FRAMES * s.HOP)))
     own, test = divided(0)
     for target in TARGETS:
@@ -138,23 +159,23 @@ def parts(run: p.Run) -> None:
 
         def cell(target: str = target, sibling: str = sibling) -> dict:
             found = {}
-            for condition in PARTED:
+            for level in LEVELS:
                 sets = ((target, own), (target, test), (sibling, test))
-                mine, fresh, theirs = (extractor.extract(windows(n, u, condition)).values for n, u in sets)
+                mine, fresh, theirs = (extractor.extract(windows(f"{n}@{level}", u)).values for n, u in sets)
                 wrong = extractor.misplaced(mine, torch.Generator().manual_seed(0))
                 stacked = StackedRecipe(extractor.blocks).fit(mine, wrong, 0)
                 both = [stacked.score_turned(x, extractor.turns).amin(0) for x in (fresh, theirs)]
-                found[condition] = {"everything": round(auroc(*both), 4)}
+                found[str(level)] = {"everything": round(auroc(*both), 4)}
                 ridge = [least(stacked.discriminant, x, extractor.turns) for x in (fresh, theirs)]
-                found[condition]["discriminant alone"] = round(auroc(*ridge), 4)
+                found[str(level)]["discriminant alone"] = round(auroc(*ridge), 4)
                 last = [stacked.gaussian.score(x[:, -stacked.width :]) for x in (fresh, theirs)]
-                found[condition]["Gaussian alone"] = round(auroc(*last), 4)
+                found[str(level)]["Gaussian alone"] = round(auroc(*last), 4)
                 for block, some in zip(BLOCKS, blocks(extractor), strict=True):
                     kept = torch.zeros(mine.shape[1])
                     kept[some] = 1
                     alone = RidgeRecipe().fit(mine * kept, wrong * kept, 0)
                     scores = [least(alone, x * kept, extractor.turns) for x in (fresh, theirs)]
-                    found[condition][f"{block} alone"] = round(auroc(*scores), 4)
+                    found[str(level)][f"{block} alone"] = round(auroc(*scores), 4)
             return found
 
         if (s.FOLDER / f"{sibling}.vocoder").exists():
@@ -181,7 +202,8 @@ def vocoders(run: p.Run) -> None:
         def cell(name: str = name) -> dict:
             pairs = zip(s.rendered(name), originals, strict=False)
             distances = torch.tensor([float(spectral_loss(a[None], b[None])) for a, b in pairs])
-            return {"distance": round(float(distances.mean()), 4), "spread": round(float(distances.std()), 4)}
+            found: dict = {"distance": round(float(distances.mean()), 4), "spread": round(float(distances.std()), 4)}
+            return found | ({"sha256": s.generator(name).digest()} if "gan-" in name else {})
 
         run.cell(f"vocoder/{name}", cell)
 
@@ -189,11 +211,12 @@ def vocoders(run: p.Run) -> None:
 def main() -> None:
     torch.set_grad_enabled(False)
     passes: dict[str, Callable[[p.Run], None]] = {"vocoders": vocoders, "parts": parts}
+    passes |= {"faint": faint, "upright": partial(faint, upright=True)}
     for method in METHODS:
 
         def every(run: p.Run, method: str = method) -> None:
             for draw in DRAWS:
-                for target in TARGETS:
+                for target in s.VOCODERS:
                     if (s.FOLDER / f"{target}.vocoder").exists():
                         judged(run, method, draw, target)
 

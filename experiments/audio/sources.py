@@ -15,6 +15,7 @@ import morelli  # noqa: E402
 from morelli.generators.vocoder import HOP, build_vocoder  # noqa: E402
 from morelli.generators.vocoder_training import without_parametrisation  # noqa: E402
 from morelli.numerics.mel import MARGIN, WINDOW, log_mel, mel_bands  # noqa: E402
+from morelli.numerics.sound_perturbations import sixteen_bits  # noqa: E402
 from morelli.storage import bundle  # noqa: E402
 
 FOLDER = HERE.parents[1] / "runs" / "vocoders"
@@ -60,9 +61,13 @@ def generator(name: str, frames: int = FRAMES) -> morelli.TorchGenerator:
 
 
 def rendered(name: str) -> list[torch.Tensor]:
-    """[samples] of every utterance, on the grid of 16 bits."""
+    """[samples] of every utterance, on the grid of 16 bits. "melgan-0@-20" is that vocoder 20 dB below the original."""
     if name == "espeak":
         return speech()
+    if "@" in name:
+        source, level = name.split("@")
+        pairs = zip(speech(), rendered(source), strict=True)
+        return [sixteen_bits(0.9 * (one + faint(other, one, float(level)))) for one, other in pairs]
     path = FOLDER / f"{name}.renders.pt"
     if not path.exists():
         make = griffin_lim if name == "griffin-lim" else lambda mels: vocoder(name)(mels)[0, 0]
@@ -72,6 +77,11 @@ def rendered(name: str) -> list[torch.Tensor]:
         torch.save(steps, path.with_suffix(".part"))
         path.with_suffix(".part").rename(path)
     return [wave.float() / 32768 for wave in torch.load(path, weights_only=True)[:COUNT]]
+
+
+def faint(wave: torch.Tensor, beside: torch.Tensor, level: float) -> torch.Tensor:
+    """The wave, so many decibels louder than what it stands beside."""
+    return wave * (beside.square().mean() / wave.square().mean()).sqrt() * 10 ** (level / 20)
 
 
 def griffin_lim(mels: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 FIRST, SECOND = "<!-- tables -->", "<!-- end -->"
-METHODS = ("imprint", "imprint of short windows", "spectrum", "raw", "closed form")
+METHODS = ("imprint", "spectrum", "raw", "closed form")
 GROUPS = ("own", "copy trained on", "sibling", "other architecture", "griffin-lim", "espeak")
 
 
@@ -26,11 +26,11 @@ def group(target: str, source: str) -> str:
     return "sibling" if source.split("-")[0] == target.split("-")[0] else "other architecture"
 
 
-def gathered(method: str, condition: str, whole: int, only: str = "") -> dict[str, list[float]]:
+def gathered(method: str, condition: str, whole: int) -> dict[str, list[float]]:
     """Of each group of sources the attributed shares in percent, a number for every draw, target and source."""
     found: dict[str, list[float]] = {name: [] for name in GROUPS}
     for key, cell in cells(method).items():
-        if len(parts := key.split("/")) == 4 and condition in cell and parts[2].startswith(only):
+        if len(parts := key.split("/")) == 4 and condition in cell:
             found[group(parts[2], parts[3])].append(100 * cell[condition][whole])
     return found
 
@@ -56,10 +56,25 @@ def sections() -> str:
     for whole, what in ((0, "windows of a second"), (1, "whole utterances, three windows or so pooled")):
         rows = [(f"{condition}", gathered("imprint", condition, whole)) for condition in first]
         parts += [f"**imprint, {what}: mean (worst)**", table(rows)]
-    for family in ("melgan", "hifigan"):
-        rows = [(condition, gathered("imprint", condition, 0, family)) for condition in first]
-        parts += [f"**imprint, windows, targets {family}**", table(rows)]
-    return "\n\n".join([*parts, alone(), inverted(), spoken()])
+    return "\n\n".join([*parts, buried(), alone(), inverted(), spoken()])
+
+
+def buried() -> str:
+    names = ("own", "sibling", "other architecture", "espeak")
+    lines = [
+        "| attributed, % | told from shifted | " + " | ".join(names) + " | own, pooled | sibling | other | espeak |"
+    ]
+    lines.append("|---" * 10 + "|")
+    for run, what in (("faint", ""), ("upright", ", no shifts")):
+        found = cells(run)
+        for family in ("melgan", "hifigan"):
+            for level in dict.fromkeys(key.split("/")[3] for key in found):
+                some = [c for key, c in found.items() if key.split("/")[2].startswith(family) and key.endswith(level)]
+                if some:
+                    apart = f"{100 * sum(c['separated'] for c in some) / len(some):.1f}"
+                    values = [shown([100 * c[n][whole] for c in some], n == "own") for whole in (0, 1) for n in names]
+                    lines.append(f"| {family}, {level} dB{what} | " + " | ".join((apart, *values)) + " |")
+    return "**Vocoders put below the original, windows and pooled: mean (worst)**\n\n" + "\n".join(lines)
 
 
 def alone() -> str:
@@ -68,13 +83,14 @@ def alone() -> str:
         return ""
     first = next(iter(found.values()))
     columns = [(target, condition) for target in found for condition in first]
-    lines = ["| | " + " | ".join(f"{target}, {condition}" for target, condition in columns) + " |"]
+    lines = ["| | " + " | ".join(f"{target}, {condition} dB" for target, condition in columns) + " |"]
     lines.append("|---" * (len(columns) + 1) + "|")
-    for part in first["none"]:
+    for part in next(iter(first.values())):
         values = (f"{100 * found[target][condition][part]:.1f}" for target, condition in columns)
         lines.append("| " + " | ".join((part, *values)) + " |")
-    return "**AUROC against the sibling, %, with parts of it; each condition has its own detector**\n\n" + "\n".join(
-        lines
+    return (
+        "**AUROC against the sibling, %, with parts of the imprint, vocoders put below the original**\n\n"
+        + "\n".join(lines)
     )
 
 

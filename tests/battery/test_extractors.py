@@ -237,3 +237,11 @@ def test_large_images_are_inverted_in_windows() -> None:
     head = Head(linear, torch.zeros(3, 1, 1), Tanh(), torch.zeros(4, 512, 512))
     assert METHODS["flipad"].extractor(head).window == Window()
     assert METHODS["flipad"].extractor(toy_heads()["convolution"]).window is None
+
+
+def test_log_dct_of_sound_is_the_mean_over_frames() -> None:
+    samples = toy_samples("audio", 2).double()
+    values = LogDct(SampleSpec((1, 64)), crop=16).extract(samples).values
+    frames = samples.numpy().reshape(2, 1, 4, 16)
+    expected = torch.from_numpy(abs(dctn(frames, axes=(3,), norm="ortho")) + 1e-10).log().mean(2)
+    torch.testing.assert_close(values, expected, rtol=1e-6, atol=1e-6)

@@ -51,7 +51,7 @@ def attribute(
         device: where to compute.
         stage: told about the work, for a progress bar.
     Returns:
-        One verdict per image or table row. Files that are no samples are listed as refused.
+        One verdict per image, window of sound or table row. Files that are no samples are listed as refused.
     Raises:
         UnreadableSample: there are no files at `source`.
         UnreadableBundle: the attributor cannot be read, or `csv` belongs to another one.
@@ -113,6 +113,10 @@ def _promise(attributor: Attributor) -> str:
     n, rate = len(attributor.held_out), attributor.rate
     if attributor.card.get("calibrated") == LEFT_OUT:
         return f"Own samples are rejected in about {rate:.2%} of cases ({n} samples, each left out in turn)."
+    if attributor.extractor.spec.is_audio and not isinstance(attributor.detector, Folds):
+        return (
+            f"Own windows are rejected in about {rate:.2%} of cases ({n} held-out windows; those of a file are alike)."
+        )
     if not isinstance(attributor.detector, Folds):
         return f"Own samples are rejected in at most {rate:.2%} of cases ({n} held-out samples)."
     folds, proved = len(attributor.detector.detectors), attributor.detector.bound(rate)

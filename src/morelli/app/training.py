@@ -34,7 +34,7 @@ from morelli.numerics.eight_bits import LEAST
 from morelli.numerics.head import LEVELS, Head
 from morelli.numerics.metrics import auroc
 from morelli.numerics.perturbations import parse
-from morelli.numerics.sound_perturbations import parse_sound
+from morelli.numerics.sound_perturbations import parse_sound, suits
 
 SEPARATED, ACCEPTED = 0.6, 0.1  # below, above: a warning on the card
 SPARE = 4  # times as many own samples as calibration needs, below which imprints hold none out
@@ -77,9 +77,9 @@ def train(
         own: samples of the generator: a folder, file, glob, several of those, or a tensor [n, *shape]. One part
             is held out and only scored, but none of few imprints, which are left out in turn.
         other: samples of anything else, for training; None where the detector needs none.
-        method: "imprint" (the default for images; needs no other samples), "flipad" (the default else), "rawpad",
-            "dctpad", "sm-f", "sm-inv", "sm-inv-perceptual" or "latent"; the last three need a head that holds the whole
-            generator.
+        method: "imprint" (the default for images and sound; needs no other samples), "flipad" (the default else),
+            "rawpad", "dctpad", "sm-f", "sm-inv", "sm-inv-perceptual" or "latent"; the last three need a head that holds
+            the whole generator.
         detector: "deep_sad", "lda", "mahalanobis", "ridge" or "template" in place of the method's own.
         out: where to write the bundle; None writes none.
         rate: false-rejection rate; own samples are rejected at most this often.
@@ -177,7 +177,7 @@ def train(
                 "model leaves little of an imprint. Use method 'flipad' with other samples."
             )
     elif isinstance(extractor, SoundImprint) and imprinted:
-        conditions, doubts = _sound_conditions(mine, perturb)
+        conditions, doubts = _sound_conditions(mine, perturb, extractor.spec.rate)
         attributor = fit_sound_imprint(
             extractor,
             mine.values[parts[0]],
@@ -310,13 +310,14 @@ def _conditions(own: Samples, spec: SampleSpec, asked: Sequence[str]) -> tuple[t
     return ("none",), ["own samples are lossy files: samples that are coded in another way may not be attributed."]
 
 
-def _sound_conditions(own: Samples, asked: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+def _sound_conditions(own: Samples, asked: Sequence[str], rate: int | None) -> tuple[tuple[str, ...], list[str]]:
     """What imprints of sound are to know of. Raises as `_conditions`."""
     for text in asked:
         parse_sound(text)
     lossy = sorted({facts.get("coding", "none") for facts in own.facts} - {"none"})
     if not lossy:
-        return tuple(dict.fromkeys(("none", *asked))) if asked else SOUND_CONDITIONS, []
+        usual = tuple(each for each in SOUND_CONDITIONS if rate is None or suits(each, rate))
+        return tuple(dict.fromkeys(("none", *asked))) if asked else usual, []
     if asked and set(asked) != {"none"}:
         raise MismatchError(
             f"own samples are coded as {', '.join(lossy[:3])}, so that nothing can be told of samples before that. "

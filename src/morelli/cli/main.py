@@ -188,7 +188,7 @@ def train(
     out: Annotated[Path, typer.Option(help="Where to write the attributor.")],
     other: Annotated[list[str] | None, typer.Option(help="Samples of anything else, for training.")] = None,
     method: Annotated[
-        Method | None, typer.Option(help="What to look at; by default imprint for images, flipad for tables.")
+        Method | None, typer.Option(help="What to look at; by default imprint for images and sound, flipad for tables.")
     ] = None,
     detector: Annotated[DetectorName | None, typer.Option(help="In place of the method's own.")] = None,
     rate: Annotated[
@@ -294,7 +294,7 @@ def attribute(
     ] = False,
     device: Device = "auto",
 ) -> None:
-    """Did this model make these samples? One verdict per image or table row.
+    """Did this model make these samples? One verdict per image, window of sound or table row.
 
     Example: morelli attribute suspects/ --with my.attributor --csv verdicts.csv --report report.html
     """

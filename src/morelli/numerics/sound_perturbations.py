@@ -14,6 +14,8 @@ from torch import Tensor
 from morelli.errors import MismatchError, MorelliError, OutOfRange
 
 FULL = 32768  # steps from 0 to 1
+MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
 
 
 class SoundPerturbation(Protocol):
@@ -51,7 +53,8 @@ class Mp3:
         return _recoded(sounds, rate, self)
 
     def writing(self, rate: int) -> dict[str, Any]:
-        """How libsndfile is asked for it."""
+        """How libsndfile is asked for it. Raises MismatchError for a rate that MP3 does not hold."""
+        _holds("mp3", MP3_RATES, rate)
         low, high = (32, 320) if rate >= 32_000 else (8, 160)
         level = (high - min(high, max(low, self.kilobits))) / (high - low)
         mode = {"compression_level": level, "bitrate_mode": "CONSTANT"}
@@ -75,8 +78,7 @@ class Opus:
 
     def writing(self, rate: int) -> dict[str, Any]:
         """How libsndfile is asked for it. Raises MismatchError for a rate that Opus does not hold."""
-        if rate not in (8_000, 12_000, 16_000, 24_000, 48_000):
-            raise MismatchError(f"Opus holds sound of 8, 12, 16, 24 or 48 kHz, not of {rate} Hz. Leave `opus` out.")
+        _holds("opus", OPUS_RATES, rate)
         return {"format": "OGG", "subtype": "OPUS", "compression_level": (256 - self.kilobits) / 250}
 
     def settings(self) -> dict[str, Any]:
@@ -124,9 +126,21 @@ def parse_sound(text: str) -> SoundPerturbation:
         ) from None
 
 
+def suits(text: str, rate: int) -> bool:
+    """Whether this can happen to sound of that rate: a codec holds some rates only."""
+    name = text.partition(":")[0]
+    return rate in {"mp3": MP3_RATES, "opus": OPUS_RATES}.get(name, (rate,))
+
+
 def sixteen_bits(sounds: Tensor) -> Tensor:
     """[…] in [−1, 1] → rounded to 16 bits, and clipped."""
     return ((sounds.double() * FULL).round().clamp(-FULL, FULL - 1) / FULL).to(sounds.dtype)
+
+
+def _holds(name: str, rates: tuple[int, ...], rate: int) -> None:
+    if rate not in rates:
+        known = ", ".join(map(str, rates))
+        raise MismatchError(f"{name} holds sound of {known} Hz, not of {rate} Hz. Leave it out.")
 
 
 def _check(fits: bool, name: str, number: float, expected: str) -> None:

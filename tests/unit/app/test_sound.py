@@ -76,6 +76,7 @@ def test_rows_are_windows_and_another_rate_is_inconclusive(trained, tmp_path):
     assert [(Path(each.file).name, each.row) for each in report.judged] == [("a.wav", 0), ("a.wav", 1), ("b.wav", None)]
     assert "never resampled" in report.judged[2].verdict.reason
     assert report.together["samples"] == 2
+    assert "in about 5.00% of cases" in report.attributor["promise"]
 
 
 def test_held_out_windows_are_of_files_that_were_not_trained_on(trained):
@@ -116,6 +117,14 @@ def test_own_files_of_several_rates_are_refused(tmp_path):
     write_audio(torch.zeros(1, 4000), folder / "x.wav", 8_000)
     with pytest.raises(MismatchError, match="8000, 16000 samples a second"):
         morelli.train(vocoder_generator(0, FRAMES).head(64), folder)
+
+
+def test_conditions_that_a_rate_cannot_have_are_left_out(tmp_path):
+    (tmp_path / "own").mkdir()
+    for i, wave in enumerate(vocoder_generator(0, FRAMES).samples(40, 1)):
+        write_audio(wave, tmp_path / "own" / f"{i}.wav", 22_050)
+    found = morelli.train(vocoder_generator(0, FRAMES).head(16), tmp_path / "own", rate=0.1)
+    assert found.card["perturb"] == ["none", "mp3:128", "mp3:64", "hiss:30"]
 
 
 def test_short_windows_default_to_the_inversion_and_hops_are_of_imprints():

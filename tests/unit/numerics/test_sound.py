@@ -10,7 +10,7 @@ import torch
 from morelli.errors import MismatchError, OutOfRange
 from morelli.numerics.mel import log_mel, magnitudes, mel_bands
 from morelli.numerics.sound_history import SoundHistory
-from morelli.numerics.sound_perturbations import coded, parse_sound, sixteen_bits
+from morelli.numerics.sound_perturbations import coded, parse_sound, sixteen_bits, suits
 
 RATE = 16_000
 
@@ -47,6 +47,9 @@ def test_what_is_no_perturbation_is_refused(text):
 def test_opus_refuses_rates_that_it_does_not_hold():
     with pytest.raises(MismatchError, match="not of 22050 Hz"):
         parse_sound("opus:64").apply(sounds(), 22_050, torch.Generator())
+    with pytest.raises(MismatchError, match="not of 20000 Hz"):
+        parse_sound("mp3:64").apply(sounds(), 20_000, torch.Generator())
+    assert [suits(text, 22_050) for text in ("none", "mp3:64", "opus:64", "hiss:9")] == [True, True, False, True]
 
 
 def test_only_codecs_are_codings():
