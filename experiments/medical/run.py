@@ -33,7 +33,8 @@ SIBLING = "dcgan-1"  # the target's twin from another seed, judged where there i
 WEIGHT = 1e-3  # of the paper's lasso, for this head
 IMPRINT = "imprint"
 CHEAP = ("SM-F", "RawPAD, LDA", "DCTPAD, LDA", "closed form, LDA")
-DEAR = ("RawPAD", "DCTPAD", "FLIPAD")
+DEEP = ("RawPAD", "DCTPAD", "FLIPAD")
+DEAR = ("FLIPAD, LDA", *DEEP)
 DEPTHS = {"8": replace(patches.SPEC, levels=256), "16": patches.SPEC}
 
 
@@ -69,21 +70,21 @@ SCALES = {
     "paper": Scale(  # its generators came ready-made: steps are ours
         gans((20_000,) * 3, (128,) * 3, width=64),
         {"own": 10_000, "other": 10_000, "held_out": 1000, "test": 1000},
-        dict.fromkeys(DEAR, 50),
+        dict.fromkeys(DEEP, 50),
         draws=(5, 5),
         least=100,
     ),
     "cpu": Scale(  # half the width, smaller batches, a tenth of the samples
         gans((2000, 1000, 2000), (32, 16, 32), width=32, bf16=True),
         {"own": 1000, "other": 1000, "held_out": 500, "test": 200},
-        dict(zip(DEAR, (15, 15, 10), strict=True)),
+        dict(zip(DEEP, (15, 15, 10), strict=True)),
         draws=(1, 1),
         least=100,
     ),
     "small": Scale(  # minutes of a CPU: an eighth of the width, see `warm`
         WARM | {OTHER: WARM[OTHER] | {"seed": 2}, SIBLING: WARM[TARGET] | {"seed": 1}},  # no two start alike
         {"own": 400, "other": 400, "held_out": 250, "test": 150},
-        dict.fromkeys(DEAR, 5),
+        dict.fromkeys(DEEP, 5),
         draws=(3, 1),
         least=100,
         depths=("8", "16"),
@@ -92,7 +93,7 @@ SCALES = {
     "quick": Scale(  # says only that everything runs
         gans((60, 20, 60), (8, 8, 8), width=8),
         {"own": 64, "other": 64, "held_out": 199, "test": 32},
-        dict.fromkeys(DEAR, 1),
+        dict.fromkeys(DEEP, 1),
         draws=(1, 1),
         least=10,
     ),
@@ -107,7 +108,7 @@ def rows(scale: Scale) -> dict[str, p.Row]:
     """Those of the other tables, trained against WGAN-GP."""
     found = {name: replace(p.ROWS[name], against=("other",)) for name in (*CHEAP, *DEAR)}
     found |= {name: replace(found[name], epochs=epochs) for name, epochs in scale.epochs.items()}
-    return found | {"FLIPAD": replace(found["FLIPAD"], settings={"weight": WEIGHT})}
+    return found | {name: replace(found[name], settings={"weight": WEIGHT}) for name in ("FLIPAD", "FLIPAD, LDA")}
 
 
 def trained(name: str, scale: Scale, images: Path, out: Path) -> morelli.TorchGenerator:
