@@ -32,9 +32,8 @@ TARGET, OTHER, SOURCES = "dcgan", "wgan-gp", ("wgan-gp", "c-dcgan")
 SIBLING = "dcgan-1"  # the target's twin from another seed, judged where there is one
 WEIGHT = 1e-3  # of the paper's lasso, for this head
 IMPRINT = "imprint"
-CHEAP = ("SM-F", "RawPAD, LDA", "DCTPAD, LDA", "closed form, LDA")
-DEEP = ("RawPAD", "DCTPAD", "FLIPAD")
-DEAR = ("FLIPAD, LDA", *DEEP)
+CHEAP = ("SM-F", "RawPAD, LDA", "DCTPAD, LDA", "closed form, LDA", "FLIPAD, LDA")
+DEAR = ("RawPAD", "DCTPAD", "FLIPAD")
 DEPTHS = {"8": replace(patches.SPEC, levels=256), "16": patches.SPEC}
 
 
@@ -70,21 +69,21 @@ SCALES = {
     "paper": Scale(  # its generators came ready-made: steps are ours
         gans((20_000,) * 3, (128,) * 3, width=64),
         {"own": 10_000, "other": 10_000, "held_out": 1000, "test": 1000},
-        dict.fromkeys(DEEP, 50),
+        dict.fromkeys(DEAR, 50),
         draws=(5, 5),
         least=100,
     ),
     "cpu": Scale(  # half the width, smaller batches, a tenth of the samples
         gans((2000, 1000, 2000), (32, 16, 32), width=32, bf16=True),
         {"own": 1000, "other": 1000, "held_out": 500, "test": 200},
-        dict(zip(DEEP, (15, 15, 10), strict=True)),
+        dict(zip(DEAR, (15, 15, 10), strict=True)),
         draws=(1, 1),
         least=100,
     ),
     "small": Scale(  # minutes of a CPU: an eighth of the width, see `warm`
         WARM | {OTHER: WARM[OTHER] | {"seed": 2}, SIBLING: WARM[TARGET] | {"seed": 1}},  # no two start alike
         {"own": 400, "other": 400, "held_out": 250, "test": 150},
-        dict.fromkeys(DEEP, 5),
+        dict.fromkeys(DEAR, 5),
         draws=(3, 1),
         least=100,
         depths=("8", "16"),
@@ -93,7 +92,7 @@ SCALES = {
     "quick": Scale(  # says only that everything runs
         gans((60, 20, 60), (8, 8, 8), width=8),
         {"own": 64, "other": 64, "held_out": 199, "test": 32},
-        dict.fromkeys(DEEP, 1),
+        dict.fromkeys(DEAR, 1),
         draws=(1, 1),
         least=10,
     ),
