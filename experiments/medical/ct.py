@@ -3,7 +3,7 @@
 Run: python experiments/medical/ct.py Cranium.inv3 FOLDER
 
 Cranium.inv3 lies in /usr/share/doc/invesalius-examples/examples; package and file are GPL-2. It is one head: 108 axial
-slices of 256×256, 0.957 mm a pixel, 1.5 mm apart, in Hounsfield units of 12 bits. Patches overlap by a third.
+slices of 256×256, 0.957 mm a pixel, 1.5 mm apart, in Hounsfield units of 12 bits. Patches overlap by up to two thirds.
 """
 
 import plistlib

@@ -32,7 +32,7 @@ TARGET, OTHER, SOURCES = "dcgan", "wgan-gp", ("wgan-gp", "c-dcgan")
 SIBLING = "dcgan-1"  # the target's twin from another seed, judged where there is one
 WEIGHT = 1e-3  # of the paper's lasso, for this head
 IMPRINT = "imprint"
-CHEAP = ("SM-F", "RawPAD, LDA", "DCTPAD, LDA", "closed form, LDA")
+CHEAP = ("SM-F", "RawPAD, LDA", "DCTPAD, LDA", "closed form, LDA", "FLIPAD, LDA")
 DEAR = ("RawPAD", "DCTPAD", "FLIPAD")
 DEPTHS = {"8": replace(patches.SPEC, levels=256), "16": patches.SPEC}
 
@@ -107,7 +107,7 @@ def rows(scale: Scale) -> dict[str, p.Row]:
     """Those of the other tables, trained against WGAN-GP."""
     found = {name: replace(p.ROWS[name], against=("other",)) for name in (*CHEAP, *DEAR)}
     found |= {name: replace(found[name], epochs=epochs) for name, epochs in scale.epochs.items()}
-    return found | {"FLIPAD": replace(found["FLIPAD"], settings={"weight": WEIGHT})}
+    return found | {name: replace(found[name], settings={"weight": WEIGHT}) for name in ("FLIPAD", "FLIPAD, LDA")}
 
 
 def trained(name: str, scale: Scale, images: Path, out: Path) -> morelli.TorchGenerator:

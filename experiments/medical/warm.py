@@ -1,6 +1,6 @@
 """A small GAN in minutes: its game is played beside a regression, which keeps the images from falling apart.
 
-On its own the game gave nothing within minutes of a CPU: the DCGAN made flat grey after 1,200 steps, and dots where it
+On its own the game gave nothing within minutes of a CPU: the DCGAN made grey noise after 1,200 steps, and dots where it
 began from a regression. Latents are the whitened principal components of the images, so that new draws from N(0, I)
 make new images. Architectures and losses are the families' own, in `morelli.generators`.
 """

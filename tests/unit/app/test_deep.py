@@ -72,6 +72,7 @@ def test_dicom_folder_to_verdict_without_a_patient(
     suspects = folder(tmp_path / "suspects", generator.samples(6, 2), write_dicom, ".dcm")
     for i, sample in enumerate(foreign.samples(6, 2)):
         write_dicom(sample, suspects / f"other{i}.dcm")
+    write_dicom(torch.zeros(1, 16, 16), suspects / "small.dcm")
     (suspects / "torn.dcm").write_bytes((suspects / "000.dcm").read_bytes()[:700])
     morelli.train(head, own, rate=0.05, out=tmp_path / "my.attributor")
     attributor = load_attributor(tmp_path / "my.attributor")[0]
@@ -81,6 +82,7 @@ def test_dicom_folder_to_verdict_without_a_patient(
     outcomes = {Path(each.file).name: each.verdict.outcome.value for each in report.judged}
     assert [outcomes[f"other{i}.dcm"] for i in range(6)] == ["not attributed"] * 6
     assert sum(outcomes[f"{i:03d}.dcm"] == "attributed" for i in range(6)) >= 5  # 6 when this was written
+    assert outcomes["small.dcm"] == "inconclusive"
     assert [Path(each.file).name for each in report.refused] == ["torn.dcm"]
     write_report(report, tmp_path / "my.attributor", tmp_path / "r.html")
     texts = [json.dumps(report.to_dict()), (tmp_path / "v.csv").read_text(), (tmp_path / "r.html").read_text()]
