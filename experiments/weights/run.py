@@ -28,7 +28,7 @@ GROUPS = ("synthetic", "real", "world", "seeds")  # the last two decided how the
 def main() -> None:
     start = time.time()
     extractor, world = open_network()
-    models = [m for group in (sources.real, sources.synthetic, sources.world) for m in group()]
+    models = [m for group in (sources.real, sources.synthetic, sources.world, sources.trained) for m in group()]
     models = [m for m in models if (features.KEPT / f"{m.name}.safetensors").exists()]
     found = [features.of(model) for model in models]
     seen = {kind: [world.see(one[kind]) for one in found] for kind in found[0]}

@@ -60,6 +60,11 @@ def world() -> Iterator[Model]:
     yield from (_synthetic(one, "world") for one in parted(list(read_bank(BANK)))[1])
 
 
+def trained() -> Iterator[Model]:
+    """Some that the network was trained on: in the gallery to be confused with, never asked for."""
+    yield from (_synthetic(one, "trained") for one in parted(list(read_bank(BANK)))[0][::90])
+
+
 def _synthetic(one: Trained, group: str) -> Model:
     return Model(
         f"{one.blueprint.name}#{one.seed}", one.blueprint.name, group, lambda: through(one), lambda: tail_of(one)

@@ -52,7 +52,10 @@ def main() -> None:
         "",
         "| | synthetic | seeds of GANs |",
         "|---|---|---|",
-        *(f"| {key} | {variance['synthetic'][key]} | {variance['seeds'][key]} |" for key in ("between families", "within")),
+        *(
+            f"| {key} | {variance['synthetic'][key]} | {variance['seeds'][key]} |"
+            for key in ("between families", "within")
+        ),
     ]
     agree = "agreement of differences between siblings (cosine)"
     lines += [
