@@ -39,8 +39,8 @@ WORDS = {  # where names do not tell the order, or the normalisation
 class Model:
     """Attributes:
     family: of architecture; siblings share it and differ by their seed.
-    group: "synthetic" (new seeds, never seen by the network), "world" (the bank's, of which the network's world knows the
-        covariance), "seeds" (five GANs of each of four kinds), "real" (other GANs, VAEs and tiny autoencoders).
+    group: "synthetic" (new seeds, never seen by the network), "world" (the bank's, of which the network's world knows
+        the covariance), "seeds" (five GANs of each of four kinds), "real" (other GANs, VAEs and tiny autoencoders).
     images: uint8 [n, 3, 64, 64], 20 or more. tail: its last blocks.
     """
 
