@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 ENROLLED, DRAWS, LEVELS = 10, 3, (1, 5, 10)
 SIZES = {"one image": 1, "ten together": 10}
 BOOTSTRAP = 200
-GROUPS = ("synthetic", "real", "world", "seeds")  # the last two decided how the kinds of pictures are put together
+GROUPS = ("synthetic", "real", "world", "seeds")
 
 
 def main() -> None:
