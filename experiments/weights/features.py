@@ -65,7 +65,7 @@ def of(model: Model) -> dict[str, Tensor]:
 def main() -> None:
     KEPT.mkdir(parents=True, exist_ok=True)
     pictures, start, count = leaves(8 * SETTINGS.images, SETTINGS.seed), time.process_time(), 0
-    for group in (sources.real, sources.synthetic, sources.world):
+    for group in (sources.real, sources.synthetic, sources.world, sources.trained):
         for model in group():
             path = KEPT / f"{model.name}.safetensors"
             if not path.exists():

@@ -22,13 +22,13 @@ HERE = Path(__file__).parent
 ENROLLED, DRAWS, LEVELS = 10, 3, (1, 5, 10)
 SIZES = {"one image": 1, "ten together": 10}
 BOOTSTRAP = 200
-GROUPS = ("synthetic", "real", "world", "seeds")  # the last two decided how the kinds of pictures are put together
+GROUPS = ("synthetic", "real", "world", "seeds")
 
 
 def main() -> None:
     start = time.time()
     extractor, world = open_network()
-    models = [m for group in (sources.real, sources.synthetic, sources.world) for m in group()]
+    models = [m for group in (sources.real, sources.synthetic, sources.world, sources.trained) for m in group()]
     models = [m for m in models if (features.KEPT / f"{m.name}.safetensors").exists()]
     found = [features.of(model) for model in models]
     seen = {kind: [world.see(one[kind]) for one in found] for kind in found[0]}

@@ -39,8 +39,8 @@ WORDS = {  # where names do not tell the order, or the normalisation
 class Model:
     """Attributes:
     family: of architecture; siblings share it and differ by their seed.
-    group: "synthetic" (new seeds, never seen by the network), "world" (the bank's, of which the network's world knows the
-        covariance), "seeds" (five GANs of each of four kinds), "real" (other GANs, VAEs and tiny autoencoders).
+    group: "synthetic" (new seeds, never seen by the network), "world" (the bank's, of which the network's world knows
+        the covariance), "seeds" (five GANs of each of four kinds), "real" (other GANs, VAEs and tiny autoencoders).
     images: uint8 [n, 3, 64, 64], 20 or more. tail: its last blocks.
     """
 
@@ -58,6 +58,11 @@ def synthetic() -> Iterator[Model]:
 
 def world() -> Iterator[Model]:
     yield from (_synthetic(one, "world") for one in parted(list(read_bank(BANK)))[1])
+
+
+def trained() -> Iterator[Model]:
+    """Some that the network was trained on: in the gallery to be confused with, never asked for."""
+    yield from (_synthetic(one, "trained") for one in parted(list(read_bank(BANK)))[0][::90])
 
 
 def _synthetic(one: Trained, group: str) -> Model:

@@ -47,8 +47,8 @@ def main() -> None:
             if name != "families"
         ),
         "",
-        "**Variance** of models' mean fingerprints, in units of what varies between images of one model, and how well differences between",
-        "siblings are predicted (cosine)",
+        "**Variance** of models' mean fingerprints, in units of what varies between images of one model, and how well",
+        "differences between siblings are predicted (cosine)",
         "",
         "| | synthetic | seeds of GANs |",
         "|---|---|---|",
