@@ -1,12 +1,11 @@
 """Two other people's latent decoders against each other, a fine-tuned copy, photographs, and decoders trained here.
 
-Run: python experiments/latent/run.py [losses | imprints | baselines]     (after sources.py; ten minutes on a CPU core)
+Run: python experiments/latent/run.py     (after sources.py; five minutes on a CPU core)
 """
 
 import json
 import runpy
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -23,34 +22,30 @@ from morelli.attribution.attributor import Attributor, fit_attributor  # noqa: E
 from morelli.attribution.kinds import METHODS  # noqa: E402
 from morelli.attribution.pooling import pooled_p_value  # noqa: E402
 from morelli.detectors.distance import DistanceRecipe  # noqa: E402
+from morelli.features.baselines import RawValues  # noqa: E402
 from morelli.features.double_reconstruction import homogeneity  # noqa: E402
 from morelli.features.protocol import Features  # noqa: E402
 from morelli.numerics.metrics import auroc  # noqa: E402
 from morelli.numerics.perturbations import parse  # noqa: E402
 
 OWN, FOREIGN = 700, 80  # of 1,535 photographs; foreign images show others than the own ones
-FEW_OWN, FEW_FOREIGN = 500, 40  # of those, after JPEG
+FEW_OWN, FEW_FOREIGN = 500, 40  # of those, for the second target and after JPEG
 HELD_OUT, TESTED = 200, {OWN: 200, FEW_OWN: 100}  # of the own ones, in an order of its own for each draw
 DRAWS, GROUP = (0, 1, 2), 4
 SPEC = p.morelli.SampleSpec((3, sources.SIDE, sources.SIDE), 0.0, 1.0)
-KNOWN = ("none",)  # conditions that imprints learn
 ZOO = ("latent-decoder", "vae-bilinear")
-BASELINES = {
-    "SM-F": {"method": "sm-f"},
-    "RawPAD, LDA": {"method": "rawpad", "detector": "lda"},
-    "closed form, LDA": {"method": "flipad", "detector": "lda", "inversion": "closed-form"},
-}
 FEATURES = sources.KEPT / "features"
 
 
 @cache
-def head(target: str) -> p.morelli.Head:
-    """For whole images of 64 pixels; with the autoencoder."""
+def head(target: str, *, whole: bool = False) -> p.morelli.Head:
+    """For images of 64 pixels, not windows of larger ones."""
     model = p.morelli.load_autoencoder(p.DATA / f"generators/{target}_decoder.safetensors")
     images = sources.photographs()[order()[:32]].float() / 255
     latents = torch.cat([model.encode(some) for some in images.split(16)])
     decoder = p.morelli.LatentDecoder(model, latents, size=sources.SIDE, announce=lambda line: None)
-    return replace(decoder.head(32), autoencoder=decoder.program(), grid=0)
+    found = replace(decoder.head(32), grid=0)
+    return replace(found, autoencoder=decoder.program()) if whole else found
 
 
 @cache
@@ -67,6 +62,10 @@ def foreign(target: str) -> list[str]:
     return [name for name in (*sources.NAMES, "photographs", *ZOO) if name != target]
 
 
+def few(target: str, condition: str) -> bool:
+    return condition != "none" or target != sources.TARGETS[0]
+
+
 def images(target: str, source: str, condition: str) -> Tensor:
     """[n, 3, 64, 64] in [0, 1], through eight bits and what happened to the files. "own": of the target."""
     if source in ZOO:
@@ -75,15 +74,15 @@ def images(target: str, source: str, condition: str) -> Tensor:
         pixels = sources.decoded(target)[order()[:OWN]]
     else:
         pixels = sources.decoded(source)[order()[OWN : OWN + FOREIGN]]
-    if condition != "none":
+    if few(target, condition):
         pixels = pixels[: FEW_OWN if source == "own" else FEW_FOREIGN]
     rng = torch.Generator().manual_seed(len(source))
     return p.from_eight_bits(parse(condition).apply(pixels, rng), SPEC)
 
 
-def draws(condition: str) -> list[tuple[Tensor, Tensor, Tensor]]:
+def draws(target: str, condition: str) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Own images to train on, to hold out and to test with."""
-    found, count = [], OWN if condition == "none" else FEW_OWN
+    found, count = [], FEW_OWN if few(target, condition) else OWN
     for seed in DRAWS:
         mixed = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
         found.append(mixed.split([count - HELD_OUT - TESTED[count], HELD_OUT, TESTED[count]]))
@@ -96,7 +95,7 @@ def losses(target: str, source: str, condition: str) -> dict[str, Features]:
     file = FEATURES / f"{target} {source} {condition.replace(':', '')}.safetensors"
     if not file.exists():
         samples = images(target, source, condition)
-        found = METHODS["reconstruction"].extractor(head(target)).extract(samples)
+        found = METHODS["reconstruction"].extractor(head(target, whole=True)).extract(samples)
         ratio = 2 * (found.notes["first"] / found.notes["second"]).log() + homogeneity(samples * 255).log()
         save_file({"reconstruction": found.values, "AEDR": ratio[:, None]}, file)
         print(file.stem, flush=True)
@@ -115,11 +114,11 @@ def judged_losses(run: p.Run, target: str, condition: str) -> None:
 
         def cell(method: str = method, recipe: object = recipe) -> list[dict]:
             found = []
-            for mine, held, fresh in draws(condition):
+            for mine, held, fresh in draws(target, condition):
                 parts = (part(own[method], some) for some in (mine, held))
                 trained, calibrating = parts
-                extractor = METHODS["reconstruction"].extractor(head(target))
-                attributor = fit_attributor(extractor, recipe, trained, None, calibrating, rate=p.RATE)
+                reader = RawValues(SPEC)  # reads nothing: features are at hand
+                attributor = fit_attributor(reader, recipe, trained, None, calibrating, rate=p.RATE)
                 sets = {"own": part(own[method], fresh)} | {n: x[method] for n, x in others.items()}
                 found.append(figures(attributor, {n: attributor.judge_features(x) for n, x in sets.items()}))
             return found
@@ -153,68 +152,14 @@ def together(attributor: Attributor, verdicts: list) -> float:
     return round(sum(pooled_p_value(attributor, group, seed=0) > p.RATE for group in whole) / len(whole), 4)
 
 
-def judged(run: p.Run, name: str, target: str, condition: str, train: Callable[..., Attributor]) -> None:
-    """A method of `morelli.train`, on the first draw."""
-
-    def cell() -> list[dict]:
-        own, found = images(target, "own", condition), []
-        coding = [{"coding": condition if condition.startswith("jpeg") else "none"}]
-        for mine, held, fresh in draws(condition):
-            attributor = train(target, condition, torch.cat([mine, held]))
-            sets = {"own": own[fresh]} | {n: images(target, n, condition) for n in foreign(target)}
-            found.append(figures(attributor, {n: attributor.judge(x, coding * len(x)) for n, x in sets.items()}))
-            break  # one draw
-        return found
-
-    run.cell(f"{name}/{target}/{condition}", cell)
-
-
-def imprints(run: p.Run, target: str) -> None:
-    """Own images alone; nothing is said of JPEG, which they would work out themselves (`KNOWN`)."""
-
-    def train(t: str, c: str, some: Tensor) -> Attributor:
-        own = images(t, "own", "none")[some]
-        return p.morelli.train(head(t), own, rate=p.RATE, held_out=HELD_OUT, perturb=KNOWN)
-
-    judged(run, "imprint", target, "none", train)
-
-
-def baselines(run: p.Run, target: str, condition: str) -> None:
-    """Trained and calibrated in the very condition, against the very photographs that the own images show."""
-    for name, settings in BASELINES.items():
-
-        def train(t: str, c: str, some: Tensor, settings: dict = settings) -> Attributor:
-            shown = p.to_eight_bits(sources.decoded("photographs")[order()[:OWN]][some].float() / 255, SPEC)
-            other = p.from_eight_bits(parse(c).apply(shown, torch.Generator().manual_seed(1)), SPEC)
-            own = images(t, "own", c)[some]
-            return p.morelli.train(head(t), own, other, rate=p.RATE, held_out=HELD_OUT, **settings)
-
-        judged(run, name, target, condition, train)
-
-
 def main() -> None:
     torch.set_grad_enabled(False)
     one, other = sources.TARGETS
-    if sys.argv[1:2] == ["features"]:  # what there is already, in advance
-        for target, condition in ((one, "none"), (other, "none"), (other, "jpeg:90")):
-            for name in ("own", *foreign(target)):
-                if name in ("own", "photographs", *ZOO) or (sources.KEPT / f"{name}.decoded.safetensors").exists():
-                    losses(target, name, condition)
-        return
-    wanted = sys.argv[1] if sys.argv[1:] else "losses"
     sizes = {"own": [OWN, FEW_OWN], "foreign": [FOREIGN, FEW_FOREIGN], "held out": HELD_OUT, "draws": DRAWS}
-    run = p.Run(
-        __file__, sizes | {"tested": list(TESTED.values()), "known": KNOWN, "side": sources.SIDE}, f"run-{wanted}.json"
-    )
+    run = p.Run(__file__, sizes | {"tested": list(TESTED.values()), "side": sources.SIDE})
     run.content["images"] = {name: sources.digest(name)[:16] for name in (*sources.NAMES, "photographs")}
-    if wanted == "losses":
-        for target, condition in ((one, "none"), (other, "none"), (other, "jpeg:90")):
-            judged_losses(run, target, condition)
-    elif wanted == "imprints":
-        for target in (other, one):
-            imprints(run, target)
-    else:
-        baselines(run, other, "none")
+    for target, condition in ((one, "none"), (other, "none"), (other, "jpeg:90")):
+        judged_losses(run, target, condition)
     run.save()
     print(json.dumps({key: short(cell) for key, cell in run.content["cells"].items()}, indent=1))
 

@@ -228,7 +228,7 @@ DETECTORS: dict[str, DetectorRecipe] = {
     "ridge": RidgeRecipe(),
     "stacked": StackedRecipe(),
     "distance": DistanceRecipe(),
-    "conditional": ConditionalRecipe(),
+    "conditional": ConditionalRecipe(8, per_unknown=0.5),
     "folds": FoldsRecipe(LdaRecipe(), 3),
 }
 

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from morelli.detectors.protocol import Progress
-from morelli.errors import MismatchError, OutOfRange, TooFewSamples
+from morelli.errors import MismatchError, MorelliError, OutOfRange, TooFewSamples
 from morelli.numerics.state import State
 
-PER_UNKNOWN = 2  # own samples for each feature that explains
 PENALTY = 1e-2  # of the regression, in units of a standardised feature's share
 
 
@@ -52,9 +51,11 @@ class ConditionalRecipe:
 
     Attributes:
         explained: how many features, from the first.
+        per_unknown: own samples that it takes for each feature that explains.
     """
 
     explained: int = 1
+    per_unknown: float = 2.0
 
     def steps(self, own: int, other: int) -> int:
         return 1
@@ -66,20 +67,24 @@ class ConditionalRecipe:
         """`other` and `seed` have no effect.
 
         Raises:
-            OutOfRange: nothing is left to explain by, or features are not finite. TooFewSamples: fewer than two for
-                each feature that explains.
+            OutOfRange: nothing is left to explain by, or features are not finite.
+            TooFewSamples: fewer than `per_unknown` for each feature that explains, or than three.
+            MorelliError: all own samples have the same features.
         """
         data = own.flatten(1).double()
-        if not 0 < self.explained < data.shape[1] or not data.isfinite().all():
-            raise OutOfRange(
-                f"{self.explained} of {data.shape[1]} features are to be explained by the others, all of them finite."
-            )
+        if not 0 < self.explained < data.shape[1]:
+            raise OutOfRange(f"{self.explained} of {data.shape[1]} features cannot be explained by the others.")
+        if not data.isfinite().all():
+            raise OutOfRange("features are not finite; check the range of the samples.")
         known, aims = data[:, self.explained :], data[:, : self.explained]
-        if len(data) < PER_UNKNOWN * known.shape[1]:
+        least = max(3, round(self.per_unknown * known.shape[1]))
+        if len(data) < least:
             raise TooFewSamples(
-                f"{len(data)} own samples are too few for {known.shape[1]} features that explain; give "
-                f"{PER_UNKNOWN * known.shape[1]} or more to train on."
+                f"{len(data)} own samples are too few for {known.shape[1]} features that explain; give {least} or more "
+                "to train on."
             )
+        if not (data != data[0]).any():
+            raise MorelliError("features of all own samples are the same, so nothing can be learned from them.")
         centre, scale = known.mean(0), known.std(0).clamp_min(1e-6)
         unit = (known - centre) / scale
         gram = unit.T @ unit + PENALTY * len(unit) * torch.eye(unit.shape[1]).to(unit)

@@ -16,10 +16,11 @@ from morelli.numerics.program import DTYPES, PLACING, PYTHON, Program, Step
 EXACT = 1e-4  # largest difference between module and program, relative to the output's largest value
 
 
-def capture(module: nn.Module, in_shape: tuple[int, ...]) -> Program:
+def capture(module: nn.Module, in_shape: tuple[int, ...], tolerance: float = EXACT) -> Program:
     """The program of a module that reads one tensor [n, *in_shape] and returns one.
 
-    It is checked against the module on batches of 1 and 5. The weights are copied to the CPU.
+    It is checked against the module on batches of 1 and 5, to `tolerance` of the largest output. The weights are copied
+    to the CPU.
 
     Raises:
         UnsuitableProgram: the module cannot be traced, draws random numbers, depends on the number of samples, or uses
@@ -28,13 +29,13 @@ def capture(module: nn.Module, in_shape: tuple[int, ...]) -> Program:
     modes = [(inner, inner.training) for inner in module.modules()]
     module.eval()
     try:
-        return _capture(module, in_shape)
+        return _capture(module, in_shape, tolerance)
     finally:
         for inner, training in modes:
             inner.training = training
 
 
-def _capture(module: nn.Module, in_shape: tuple[int, ...]) -> Program:
+def _capture(module: nn.Module, in_shape: tuple[int, ...], tolerance: float) -> Program:
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     example = torch.randn(3, *in_shape, generator=torch.Generator().manual_seed(0)).to(device)
     try:
@@ -52,15 +53,15 @@ def _capture(module: nn.Module, in_shape: tuple[int, ...]) -> Program:
         inputs = torch.randn(count, *in_shape, generator=torch.Generator().manual_seed(count)).to(device)
         with torch.no_grad():
             expected, found, alone = module(inputs), program(inputs), program(inputs[:1])
-        if found.shape != expected.shape or not _same(found, expected):
+        if found.shape != expected.shape or not _same(found, expected, tolerance):
             raise UnsuitableProgram("as a list of operations the module gives other results than by itself.")
-        if not _same(found[:1], alone):
+        if not _same(found[:1], alone, tolerance):
             raise UnsuitableProgram("what the module makes of an input depends on the others in its batch.")
     return program.to("cpu")
 
 
-def _same(found: Tensor, expected: Tensor) -> bool:
-    return bool((found - expected).abs().max() <= EXACT * expected.abs().max())
+def _same(found: Tensor, expected: Tensor, tolerance: float) -> bool:
+    return bool((found - expected).abs().max() <= tolerance * expected.abs().max())
 
 
 def _of_graph(graph: fx.Graph, in_shape: tuple[int, ...], weights: dict[str, str], held: dict[str, Any]) -> Program:

@@ -17,6 +17,7 @@ from morelli.numerics.activation import Clip
 from morelli.numerics.head import Head
 from morelli.numerics.program import Program
 
+ROUNDING = 1e-3  # of the range, a quarter of a grey step: what float32 loses over so many layers
 JPEG = 16  # pixels after which JPEG's blocks of colour repeat; windows keep to that, too
 
 
@@ -72,7 +73,7 @@ class Autoencoder:
             raise UnsuitableProgram(
                 "this autoencoder came without its encoder, so there is nothing to go through twice."
             )
-        return capture(nn.Sequential(self.encoder, self.decoder), (3, size, size))
+        return capture(nn.Sequential(self.encoder, self.decoder), (3, size, size), ROUNDING)
 
 
 class LatentDecoder:
