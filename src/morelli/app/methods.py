@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -26,8 +27,14 @@ PERCEPTUAL = "sm-inv-perceptual"
 
 
 def default_method(head: Head) -> str:
-    """Of images "imprint", of everything else "flipad"."""
-    return "imprint" if len(head.map.out_shape) == 3 else "flipad"
+    """Of images "imprint", of everything else "flipad".
+
+    But of table rows "latent", where the head holds the whole generator and that has fewer latents than columns.
+    """
+    shape, whole = head.map.out_shape, head.generator
+    if len(shape) == 1 and whole is not None and math.prod(whole.in_shape) < shape[0]:
+        return "latent"
+    return "imprint" if len(shape) == 3 else "flipad"
 
 
 def build_extractor(

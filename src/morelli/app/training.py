@@ -73,7 +73,7 @@ def train(
         other: samples of anything else, for training; None where the detector needs none.
         method: "imprint" (the default for images; needs no other samples), "flipad" (the default else), "rawpad",
             "dctpad", "sm-f", "sm-inv", "sm-inv-perceptual" or "latent"; the last three need a head that holds the whole
-            generator.
+            generator. Tables with fewer latents than columns have "latent" as the default, if the head holds it.
         detector: "deep_sad", "lda", "mahalanobis", "ridge" or "template" in place of the method's own.
         out: where to write the bundle; None writes none.
         rate: false-rejection rate; own samples are rejected at most this often.
