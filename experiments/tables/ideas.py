@@ -6,9 +6,8 @@ Run: python experiments/tables/ideas.py [red white]              (seed 0; chosen
 import sys
 from dataclasses import replace
 
-import protocol as p
 import torch
-from run import FOREIGN, LEARNED, OWN, STARTS, TEST, model, row_by_row, rows_of, table_of
+from run import FOREIGN, LEARNED, OWN, STARTS, TEST, model, p, row_by_row, rows_of, table_of
 from scipy.stats import norm, rankdata
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.mixture import GaussianMixture
