@@ -6,9 +6,8 @@ Run: python experiments/tables/ideas.py [red white]              (seed 0; chosen
 import sys
 from dataclasses import replace
 
-import protocol as p
 import torch
-from run import FOREIGN, LEARNED, OWN, STARTS, TEST, model, row_by_row, rows_of, table_of
+from run import FOREIGN, LEARNED, OWN, STARTS, TEST, model, p, row_by_row, rows_of, table_of
 from scipy.stats import norm, rankdata
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.mixture import GaussianMixture
@@ -83,7 +82,7 @@ def main(names: list[str]) -> None:
         for source in ("tvae", "diffusion", "real"):
             rows = rows_of(name, source, 0, table, TEST)
             if rows is not None:
-                run.cell(f"{name}/decimals/reproduced/{source}", lambda t=table, r=rows: reproduced(name, t, r))
+                run.cell(f"{name}/decimals/reproduced/{source}", lambda n=name, t=table, r=rows: reproduced(n, t, r))
         gen = model(name, "kl", 0, table)
         judging = gen.samples(sum(OWN.values()), 100)
         for idea, score in scorers(name, table, gen.samples(LEARNED["own"], 300)).items():

@@ -151,7 +151,7 @@ def test_samples_of_one_source_are_judged_together(run, imprinted: str) -> None:
     assert code == 0
     assert "together: 5 samples are attributed, p-value" in out
     report = json.loads(run("attribute", "suspects", "--with", imprinted, "--together", "--json")[1])
-    assert set(report["together"]) == {"samples", "outcome", "p_value"}
+    assert set(report["together"]) == {"samples", "outcome", "p_value", "log10_e_value"}
     assert report["together"]["samples"] == 10
     assert report["together"]["outcome"] == "not attributed"
     assert json.loads(run("attribute", *own, "--with", imprinted, "--json")[1])["together"] is None

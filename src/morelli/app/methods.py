@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -28,8 +29,13 @@ PERCEPTUAL = "sm-inv-perceptual"
 
 
 def default_method(head: Head) -> str:
-    """Of images and of sound "imprint", of tables, and of windows too short for one, "flipad"."""
-    shape = head.map.out_shape
+    """Of images and of sound "imprint", of tables, and of windows too short for one, "flipad".
+
+    But of table rows "latent", where the head holds the whole generator and that has fewer latents than columns.
+    """
+    shape, whole = head.map.out_shape, head.generator
+    if len(shape) == 1 and whole is not None and math.prod(whole.in_shape) < shape[0]:
+        return "latent"
     sound = len(shape) == 2 and shape[0] == 1 and bool(possible_hops(shape[1]))
     return "imprint" if len(shape) == 3 or sound else "flipad"
 

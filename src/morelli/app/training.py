@@ -78,8 +78,9 @@ def train(
             is held out and only scored, but none of few imprints, which are left out in turn.
         other: samples of anything else, for training; None where the detector needs none.
         method: "imprint" (the default for images and sound; needs no other samples), "flipad" (the default else),
-            "rawpad", "dctpad", "sm-f", "sm-inv", "sm-inv-perceptual" or "latent"; the last three need a head that holds
-            the whole generator.
+            "rawpad", "dctpad", "sm-f", "sm-inv", "sm-inv-perceptual", "latent", "aedr" or "reconstruction". The three in the
+            middle need a head that holds the whole generator, the last two one that holds the autoencoder. Tables with
+            fewer latents than columns have "latent" as the default, if the head holds the generator.
         detector: "deep_sad", "lda", "mahalanobis", "ridge" or "template" in place of the method's own.
         out: where to write the bundle; None writes none.
         rate: false-rejection rate; own samples are rejected at most this often.

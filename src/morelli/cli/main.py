@@ -188,7 +188,10 @@ def train(
     out: Annotated[Path, typer.Option(help="Where to write the attributor.")],
     other: Annotated[list[str] | None, typer.Option(help="Samples of anything else, for training.")] = None,
     method: Annotated[
-        Method | None, typer.Option(help="What to look at; by default imprint for images and sound, flipad for tables.")
+        Method | None,
+        typer.Option(
+            help="What to look at; by default imprint for images and sound, for tables latent if it can, else flipad."
+        ),
     ] = None,
     detector: Annotated[DetectorName | None, typer.Option(help="In place of the method's own.")] = None,
     rate: Annotated[

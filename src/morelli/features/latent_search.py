@@ -91,7 +91,7 @@ class LatentSearch:
         have a reason. Raises MismatchError for another shape.
         """
         self.spec.check(samples)
-        if not self.spec.is_image:
+        if len(self.spec.shape) == 1:
             return self._explained(samples, progress)
         facts = [{}] * len(samples) if facts is None else facts
         ends = []
@@ -119,7 +119,7 @@ class LatentSearch:
     def certify(self, samples: Tensor, facts: Sequence[Facts]) -> SearchCertificate:
         """Of one sample [1, *spec.shape]: what its search reached, and what four times as many starts reach."""
         self.spec.check(samples)
-        if not self.spec.is_image:
+        if len(self.spec.shape) == 1:
             return self._certified_row(samples)
         judged = self._search(samples[0], facts[0], self.restarts)
         starts = min(BANK, CERTIFYING * self.restarts)

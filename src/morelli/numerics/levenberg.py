@@ -158,7 +158,7 @@ class Levenberg:
 
     def _normal(self, residual: Residual, z: Tensor, rows: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
         """JᵀJ [p, k, k] and Jᵀr [p, k], of the pull as well, in float64."""
-        columns = jacobian(residual, z, rows, r.shape[1])
+        columns = _jacobian(residual, z, rows, r.shape[1])
         eye = torch.eye(z.shape[1], dtype=torch.float64, device=z.device)
         normal = (columns @ columns.transpose(1, 2)).double() + self.pull**2 * eye
         slope = (columns @ r[..., None])[..., 0].double() + self.pull**2 * z.double()
@@ -186,7 +186,7 @@ class _Points:
         return self if bool(kept.all()) else _Points(*(getattr(self, name)[kept] for name in self.__annotations__))
 
 
-def jacobian(residual: Residual, z: Tensor, rows: Tensor, size: int) -> Tensor:
+def _jacobian(residual: Residual, z: Tensor, rows: Tensor, size: int) -> Tensor:
     """[p, k, m], transposed: row j of each is the derivative by unknown j."""
     p, k = z.shape
     together = max(1, COLUMNS // max(1, p * size))

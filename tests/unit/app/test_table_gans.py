@@ -7,9 +7,23 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
-from morelli import SampleSpec, attribute, load_table_generator, save, train, train_table_gan, write_rows
+from morelli import (
+    Number,
+    SampleSpec,
+    Table,
+    TableGenerator,
+    attribute,
+    load_table_generator,
+    save,
+    train,
+    train_table_gan,
+    write_rows,
+)
+from morelli.app.methods import default_method
 from morelli.errors import MorelliError, UnreadableBundle
+from morelli.generators.kl_wgan import build_kl_wgan
 
 SMALL = {"steps": 2, "width": 8, "batch": 16, "without": ("quality",)}
 
@@ -45,6 +59,17 @@ def test_from_a_table_to_verdicts(table: Path, tmp_path: Path) -> None:
     far = attribute(tmp_path / "far.csv", attributor, together=True)
     assert far.together is not None
     assert far.together["log10_e_value"] > found.together["log10_e_value"]
+
+
+def test_rows_on_a_surface_are_searched_for_by_default() -> None:
+    """With fewer latents than columns, and the whole generator at hand."""
+    columns = Table(tuple(Number(f"c{i}", 2) for i in range(12)))
+    found = TableGenerator(build_kl_wgan(12, 8), (10,), columns, announce=lambda line: None)
+    head = found.head(50)
+    assert default_method(head) == "flipad"
+    assert default_method(replace(head, generator=found.program())) == "latent"
+    square = TableGenerator(nn.Linear(12, 12), (12,), columns, announce=lambda line: None)
+    assert default_method(replace(square.head(50), generator=square.program())) == "flipad"
 
 
 def test_what_does_not_fit(table: Path, tmp_path: Path) -> None:
