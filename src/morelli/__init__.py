@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from morelli.app.attributing import attribute
     from morelli.app.banks import train_bank
     from morelli.app.bundles import inspect, load, save
+    from morelli.app.calibrating import calibrate
     from morelli.app.fingerprints import train_fingerprint
     from morelli.app.galleries import enrol
     from morelli.app.gans import train_gan
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "attribute": "app.attributing",
+    "calibrate": "app.calibrating",
     "enrol": "app.galleries",
     "identify": "app.identifying",
     "inspect": "app.bundles",
@@ -74,6 +76,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "attribute",
+    "calibrate",
     "enrol",
     "identify",
     "inspect",

@@ -16,7 +16,7 @@ from morelli._version import __version__
 from morelli.app.bundles import load_head, save
 from morelli.app.imprinting import CONDITIONS, MOST, fit_imprint
 from morelli.app.methods import build_extractor, build_recipe, default_method
-from morelli.app.sources import Samples, Source, Stage, gather, perturbed, silent, turned_images
+from morelli.app.sources import Samples, Source, Stage, digests, gather, perturbed, silent, turned_images
 from morelli.attribution.attributor import Attributor, fit_attributor
 from morelli.detectors.distance import DistanceRecipe
 from morelli.detectors.folds import FoldsRecipe
@@ -128,6 +128,7 @@ def train(
         extractor.prepare(device)
     mine = gather(own, extractor.spec, "reading own samples", stage)
     theirs = None if other is None else gather(other, extractor.spec, "reading other samples", stage)
+    seen = torch.cat([digests(samples.values, extractor.spec) for samples in (mine, theirs) if samples is not None])
     if extractor.spec.outside(mine.values).any():
         low, high = extractor.spec.low, extractor.spec.high
         raise OutOfRange(f"some own samples leave the range of this head, [{low:g}, {high:g}]. Are they of this model?")
@@ -175,7 +176,7 @@ def train(
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "morelli": __version__,
     }
-    attributor = replace(attributor, card=card | dict(attributor.card))
+    attributor = replace(attributor, card=card | dict(attributor.card), seen=seen)
     if out is not None:
         save(attributor, out, overwrite=overwrite)
     return attributor

@@ -21,6 +21,7 @@ from morelli.numerics.state import State
 LN10 = log(10)
 RIDGE = 1.0  # of the logistic slope, against as many logarithms as there are scores; scikit-learn's and lir's default
 KINDS = ("logistic", "pav", "kde")
+AT_ONCE = 2**22  # pairs of a score and a kernel
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,5 +170,7 @@ def _log_density(at: Tensor, values: Tensor, weights: Tensor) -> Tensor:
     mean = (weights * values).sum()
     spread = float((weights * (values - mean).square()).sum().sqrt()) or 1.0
     bandwidth = spread * (4 / 3 * float(weights.square().sum())) ** 0.2  # 1/Σw² is how many scores count
-    kernels = -0.5 * ((at[:, None] - values) / bandwidth).square() - log(bandwidth) - 0.5 * log(2 * pi)
-    return torch.logsumexp(kernels + weights.log(), 1)
+    heights = weights.log() - log(bandwidth) - 0.5 * log(2 * pi)
+    parts = at.split(max(1, AT_ONCE // len(values)))
+    found = (-0.5 * ((part[:, None] - values) / bandwidth).square() + heights for part in parts)
+    return torch.cat([torch.logsumexp(kernels, 1) for kernels in found]) if len(at) else at.clone()

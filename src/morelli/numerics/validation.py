@@ -81,4 +81,3 @@ def _cost(own: Scores, foreign: Scores, log10_odds: float = 0.0) -> tuple[Tensor
         for x, sign in sides
     )
     return first, second
-
