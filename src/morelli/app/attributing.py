@@ -51,7 +51,8 @@ def attribute(
             many starts, and report what was best.
         together: all samples are of one source: judge them at once as well, which is surer. Copies count once.
         fdr: also name the samples of this queue that are not attributed at this false-discovery rate: of those, at
-            most such a share is of the model on average; see `numerics.calibration.benjamini_hochberg`. Copies count once.
+            most such a share is of the model on average. Copies count once. See
+            `numerics.calibration.benjamini_hochberg`.
         device: where to compute.
         stage: told about the work, for a progress bar.
     Returns:

@@ -121,8 +121,14 @@ class _Found:
 
     def judged(self) -> Judged:
         source, score, p_value, condition, made = zip(*self.rows, strict=True)
-        numbers = (torch.tensor(values, dtype=torch.float64) for values in (score, p_value))
-        return Judged(tuple(self.sources), torch.tensor(source), *numbers, torch.tensor(condition), torch.tensor(made))
+        return Judged(
+            tuple(self.sources),
+            torch.tensor(source),
+            torch.tensor(score, dtype=torch.float64),
+            torch.tensor(p_value, dtype=torch.float64),
+            torch.tensor(condition),
+            torch.tensor(made),
+        )
 
 
 def _sources(folder: Path) -> dict[str, list[Path]]:

@@ -92,7 +92,7 @@ class Report:
             is above the optimum by at most this share of it) and `gap` (of the exact solution that proves it); of a
             search, the score that was `judged`, the `best` that so many `starts` reached, and `psnr` in dB.
         together: of all samples at once, where that was asked for: `samples` that count, `outcome` and `p_value`.
-        queue: where a false-discovery rate was asked for: `fdr`, `samples` that count, and those `not_attributed` at it.
+        queue: where a false-discovery rate was asked for: `fdr`, `samples` that count, those `not_attributed` at it.
     """
 
     attributor: Mapping[str, Any]

@@ -5,6 +5,7 @@ Calibrators see scores of own samples and of foreign ones, both sides weighing t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import log, pi
 from typing import Protocol
@@ -136,7 +137,7 @@ class Kde:
         return State({"type": "kde"}, dict(zip(names, (*self.own, *self.foreign), strict=True)))
 
 
-FITS = {"logistic": Logistic.fit, "pav": Pav.fit, "kde": Kde.fit}
+FITS: dict[str, Callable[[Scores, Scores], Calibrator]] = {"logistic": Logistic.fit, "pav": Pav.fit, "kde": Kde.fit}
 
 
 def fit_calibrator(kind: str, own: Scores, foreign: Scores) -> Calibrator:
