@@ -74,20 +74,25 @@ def queues(cells: dict, targets: list[str], pairs: dict[str, str]) -> str:
 
 def joined(values: list[list[float]]) -> Scores:
     units = [torch.full((len(v),), i) for i, v in enumerate(values)]
-    return Scores(torch.tensor(sum(values, []), dtype=torch.float64), torch.cat(units))
+    return Scores(torch.tensor([x for each in values for x in each], dtype=torch.float64), torch.cat(units))
 
 
 def plot(cells: dict, targets: list[str], pairs: dict[str, str]) -> None:
     """Tippett: shares of own and of foreign samples whose ratio is at least so large."""
     size = (10.5, 2.9 * len(targets))
-    figure, axes = plt.subplots(len(targets), len(pairs), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(
+        len(targets), len(pairs), figsize=size, sharey=True, squeeze=False, layout="constrained"
+    )
     for target, line in zip(targets, axes, strict=True):
         for name, axis in zip(pairs, line, strict=True):
             own, foreign = cells[target]["left out"][pairs[name]]
             left_out = tippett(Scores.single(torch.tensor(own)), Scores.single(torch.tensor(foreign)), AT)
             found = cells[target][name]
             fresh = tippett(joined([found["own"]["log10"]]), joined([x["log10"] for x in found["unseen"].values()]), AT)
-            for values, style, what in ((left_out, "--", "left out in turn"), (fresh, "-", "fresh own, unseen sources")):
+            for values, style, what in (
+                (left_out, "--", "left out in turn"),
+                (fresh, "-", "fresh own, unseen sources"),
+            ):
                 for side, colour in zip(values, ("#1b6ca8", "#c8553d"), strict=True):
                     axis.plot(AT, 100 * side, style, color=colour, label=what if colour == "#1b6ca8" else None)
             axis.axvline(0, color="grey", linewidth=0.8)

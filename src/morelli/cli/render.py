@@ -40,14 +40,22 @@ def verdicts(report: Mapping[str, Any]) -> str:
 
 
 def _declared(found: Mapping[str, Any] | None, ratios: Sequence[Mapping[str, Any] | None]) -> list[str]:
-    """What likelihood ratios are about; of a single sample, in words."""
+    """What likelihood ratios are about, of a single sample in words, and the error rates where samples were judged."""
     if found is None:
         return ["No population is declared, so nothing is said of how often other sources are attributed."]
     first, second = found["propositions"]
     lines = [f"LR: how many times more probable the score is if {first} than if {second}."]
     if len(ratios) == 1 and ratios[0] is not None:
         lines.append(ratios[0]["words"])
-    return [*lines, _attributed(found["false_attribution"], found["level"])]
+    lines.append(_attributed(found["false_attribution"], found["level"]))
+    among = {ratio["condition"]: ratio["false_attribution"] for ratio in ratios if ratio is not None}
+    for name, wrong in among.items():
+        if len(found["conditions"]) > 1:
+            counts = (
+                f"{wrong['low']:.2%} to {wrong['high']:.2%}, {wrong['sources']} sources, {wrong['samples']} samples"
+            )
+            lines.append(f"Of those judged as '{name}', as some here are: {wrong['rate']:.2%} ({counts}).")
+    return lines
 
 
 def _attributed(found: Mapping[str, Any], level: float) -> str:

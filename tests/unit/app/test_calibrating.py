@@ -114,6 +114,7 @@ def test_pages_show_it(images: tuple[Attributor, Path], tmp_path: Path) -> None:
     assert "likelihood ratio" in page
     assert "times more probable if made by another source of the declared population" in page
     assert "gan-1, gan-2, gan-3" in page
+    assert "Judged as “all”" in page
     write_report(
         attribute(place / "gan-1" / "0.png", replace(attributor, population=None)), attributor, tmp_path / "u.html"
     )
