@@ -15,7 +15,7 @@ import protocol as p  # noqa: E402
 sys.path.insert(0, str(HERE.parent / "spectra"))
 import models as spectra  # noqa: E402
 
-from morelli.attribution.population import measured  # noqa: E402
+from morelli.attribution.population import fit_population, measured  # noqa: E402
 from morelli.numerics.calibration import benjamini_hochberg  # noqa: E402
 from morelli.numerics.likelihood_ratio import KINDS, Scores  # noqa: E402
 from morelli.numerics.perturbations import parse  # noqa: E402
@@ -107,8 +107,6 @@ def calibrated(target: str) -> dict:
 
 def by_kind(target: str) -> dict:
     """The three calibrators on the same judged samples, each source left out in turn."""
-    from morelli.attribution.population import fit_population
-
     known = p.morelli.load(PLACE / f"{target}-calibrated.attributor").population
     found = {}
     for kind in KINDS:

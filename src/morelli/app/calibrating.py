@@ -53,7 +53,7 @@ def calibrate(
         out: where to write the bundle; by default in place of the one that was read.
         calibrator: "logistic", "pav" or "kde".
         leave_source_out: also measure how good the ratios are, each source by a calibrator fitted without it.
-        copies: so many samples of each source are judged once more after each of the attributor's own conditions, so
+        copies: so many images of each source are judged once more after each of the attributor's own conditions, so
             that ratios of compressed or noisy samples have something to rest on.
         seed: of the copies' strengths and noise.
         overwrite: replace an attributor at `out`.
@@ -184,7 +184,7 @@ def _judge(
         _add(found, name, attributor, some.to(device), theirs, made=False)
     about, spec = found.sources[name], attributor.extractor.spec
     left = samples[: max(0, copies - about.copied)]
-    if attributor.experts is None or not len(left):
+    if attributor.experts is None or not spec.is_image or not len(left):
         return
     about.copied += len(left)
     for condition in found.conditions[1:]:

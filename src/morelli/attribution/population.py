@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from morelli.attribution.propositions import PROPOSITIONS, sentence
-from morelli.errors import TooFewSamples
+from morelli.errors import MismatchError, TooFewSamples
 from morelli.numerics.bounds import BoundedRatio
 from morelli.numerics.likelihood_ratio import Scores
 from morelli.numerics.metrics import interval_of_mean
@@ -30,6 +30,8 @@ class Judged:
         sources: k names. source: [m], which of them. score: [m] relative to own ones, see `calibration.relative`.
         p_value: [m], float64. condition: [m], in which of the conditions each was judged. made: [m], whether it is a
             copy that something was done to here.
+    Raises:
+        MismatchError: not one value of each for every sample, or a source without a name.
     """
 
     sources: tuple[str, ...]
@@ -38,6 +40,11 @@ class Judged:
     p_value: Tensor
     condition: Tensor
     made: Tensor
+
+    def __post_init__(self) -> None:
+        counts = {len(values) for values in self.tensors().values()}
+        if len(counts) > 1 or any(not 0 <= k < len(self.sources) for k in self.source.unique().tolist()):
+            raise MismatchError(f"judged samples have {sorted(counts)} values, of {len(self.sources)} sources.")
 
     def tensors(self) -> dict[str, Tensor]:
         names = ("source", "score", "p_value", "condition", "made")
@@ -56,6 +63,8 @@ class Population:
         ratios: by condition; `ALL` is always there.
         left_out: log10 ratios by condition of own samples [n], and under `FOREIGN` of the judged ones [m]; or empty.
         card: what was declared; JSON-able.
+    Raises:
+        MismatchError: there is no calibrator for all.
     """
 
     judged: Judged
@@ -63,6 +72,10 @@ class Population:
     ratios: Mapping[str, BoundedRatio]
     left_out: Mapping[str, Tensor] = field(default_factory=dict)
     card: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if ALL not in self.ratios:
+            raise MismatchError(f"the population has no calibrator for all samples, but for {', '.join(self.ratios)}.")
 
     def calibrated_in(self, condition: str) -> str:
         """The condition itself, or `ALL` where it has no calibrator."""

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from morelli.attribution.population import ALL, GIVEN, Judged, Population, fit_population, ratios_left_out
 from morelli.attribution.propositions import sentence, support
-from morelli.errors import TooFewSamples
+from morelli.errors import MismatchError, TooFewSamples
+from morelli.numerics.bounds import BoundedRatio
 from morelli.numerics.calibration import p_values, relative
 from morelli.numerics.likelihood_ratio import Scores
 
@@ -107,8 +108,6 @@ def test_a_left_out_source_has_no_say() -> None:
     same = torch.zeros(3, dtype=torch.float64)
     rest = Scores(first.score[others], first.source[others])
     held = mine.units % 6 == 2
-    from morelli.numerics.bounds import BoundedRatio
-
     expected = BoundedRatio.fit("logistic", mine.some(~held), rest).log10_ratio(same)
     assert torch.allclose(after[~others][:3], expected)
 
@@ -145,7 +144,17 @@ def test_too_few_sources_are_refused() -> None:
         fit_population(own(), one)
     with pytest.raises(TooFewSamples, match="at least 3"):
         fit_population(own(), two, leave_source_out=True)
-    fit_population(own(), replace(two))
+    fit_population(own(), two)
+
+
+def test_parts_that_do_not_fit_are_refused(population: Population) -> None:
+    seen = judged()
+    with pytest.raises(MismatchError, match=r"\[7, 360\] values, of 6 sources"):
+        replace(seen, score=seen.score[:7])
+    with pytest.raises(MismatchError, match="of 2 sources"):
+        replace(seen, sources=("a", "b"))
+    with pytest.raises(MismatchError, match="no calibrator for all samples"):
+        replace(population, ratios={"none": population.ratios["none"]})
 
 
 @pytest.mark.parametrize(
