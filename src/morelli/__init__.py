@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from morelli.app.autoencoders import reconstruct
     from morelli.app.banks import train_bank
     from morelli.app.bundles import inspect, load, save
+    from morelli.app.calibrating import calibrate
     from morelli.app.comparing import compare
     from morelli.app.fingerprints import train_fingerprint
     from morelli.app.galleries import enrol
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "attribute": "app.attributing",
+    "calibrate": "app.calibrating",
     "compare": "app.comparing",
     "enrol": "app.galleries",
     "identify": "app.identifying",
@@ -109,6 +111,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "attribute",
+    "calibrate",
     "compare",
     "enrol",
     "identify",

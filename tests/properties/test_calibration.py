@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from morelli.errors import OutOfRange, TooFewSamples
-from morelli.numerics.calibration import p_values, threshold
+from morelli.numerics.calibration import benjamini_hochberg, p_values, relative, threshold
 
 # few distinct values, so that ties are common
 score = st.one_of(st.integers(-4, 4).map(float), st.floats(-1e6, 1e6))
@@ -72,3 +72,78 @@ def test_a_score_that_is_no_number_gets_the_smallest_p_value() -> None:
 def test_single_precision_scores_are_compared_as_they_are() -> None:
     held_out = torch.tensor([0.1, 0.2, 0.3])
     assert p_values(held_out, held_out).tolist() == [1.0, 0.75, 0.5]
+
+
+def share_within(share: float, expected: float, draws: int, each: int, n: int) -> bool:
+    """Whether a rejected share is within four standard deviations of its expectation, draws sharing a calibration.
+
+    The rate of one calibration is Beta(k, n + 1 − k), and so has a variance of its own.
+    """
+    variance = expected * (1 - expected) * (1 / (draws * each) + 1 / (draws * (n + 2)))
+    return abs(share - expected) < 4 * variance**0.5
+
+
+@pytest.mark.parametrize(("n", "rate"), [(199, 0.005), (99, 0.05), (50, 0.1)])
+def test_the_promised_false_rejection_rate_holds_over_a_thousand_draws(n: int, rate: float) -> None:
+    """Each draw has held-out scores of its own, of a heavy tail, and a hundred new own samples."""
+    rng = torch.Generator().manual_seed(n)
+    rejected = []
+    for _ in range(1000):
+        scores = torch.randn(n + 100, generator=rng) / torch.rand(n + 100, generator=rng)
+        rejected.append((p_values(scores[:n], scores[n:]) <= rate).double().mean())
+    expected = math.floor(rate * (n + 1) + 1e-9) / (n + 1)
+    assert expected <= rate
+    assert share_within(float(torch.stack(rejected).mean()), expected, 1000, 100, n)
+
+
+def test_it_holds_in_every_condition_and_not_over_them_where_one_calibrates_for_all() -> None:
+    """Mondrian: noise makes scores ten times as large; held-out scores of clean samples do not promise anything."""
+    rng, rate, n = torch.Generator().manual_seed(1), 0.05, 99
+    found = torch.zeros(3)
+    for _ in range(1000):
+        clean, noisy = torch.randn(n + 50, generator=rng), 10 * torch.randn(n + 50, generator=rng)
+        cells = (clean[:n], clean[n:]), (noisy[:n], noisy[n:]), (clean[:n], noisy[n:])
+        found += torch.stack([(p_values(held_out, new) <= rate).double().mean() for held_out, new in cells]) / 1000
+    assert share_within(float(found[0]), rate, 1000, 50, n)
+    assert share_within(float(found[1]), rate, 1000, 50, n)
+    assert found[2] > 0.3
+
+
+def test_relative_scores_forget_their_scale() -> None:
+    rng = torch.Generator().manual_seed(0)
+    held_out, new = torch.randn(200, generator=rng), torch.randn(20, generator=rng)
+    seen = relative(held_out, new)
+    assert torch.allclose(seen, relative(7 * held_out + 3, 7 * new + 3), atol=1e-5)
+    assert relative(held_out, held_out.median()[None]).abs() < 0.02
+    assert relative(held_out, held_out.double().quantile(0.95)[None]) == pytest.approx(1)
+    assert relative(torch.ones(9), torch.tensor([3.0])) == 2.0  # all the same: nothing to divide by
+
+
+@given(st.lists(st.floats(0.001, 1), min_size=1, max_size=30), rates)
+def test_benjamini_and_hochberg_by_their_definition(chances: list[float], rate: float) -> None:
+    found = benjamini_hochberg(torch.tensor(chances, dtype=torch.float64), rate)
+    ordered, m = sorted(chances), len(chances)
+    k = max((i + 1 for i, p in enumerate(ordered) if p <= rate * (i + 1) / m * (1 + 1e-12)), default=0)
+    assert found.tolist() == [k > 0 and p <= ordered[k - 1] for p in chances]
+
+
+@pytest.mark.parametrize("foreign", [0, 20])
+def test_own_samples_among_those_called_are_as_few_as_promised(foreign: int) -> None:
+    """Over 1,000 queues of 40 samples, each with a calibration of its own. The bound is rate × share of own samples."""
+    rng, rate, false = torch.Generator().manual_seed(foreign), 0.2, 0.0
+    for _ in range(1000):
+        held_out, queue = torch.randn(200, generator=rng), torch.randn(40, generator=rng)
+        queue[:foreign] += 4
+        called = benjamini_hochberg(p_values(held_out, queue), rate)
+        false += float(called[foreign:].sum() / called.sum().clamp_min(1)) / 1000
+    bound = rate * (40 - foreign) / 40
+    assert false < bound + 3 * (bound / 1000) ** 0.5  # measured: 0.20 of 0.2, 0.10 of 0.1
+    assert foreign == 0 or false > bound / 2
+
+
+def test_queues_of_nothing_and_rates_that_are_none() -> None:
+    assert benjamini_hochberg(torch.empty(0), 0.1).tolist() == []
+    assert not benjamini_hochberg(torch.tensor([0.5, 0.9]), 0.1).any()
+    for rate in (0.0, 1.0, math.nan):
+        with pytest.raises(OutOfRange, match="false-discovery"):
+            benjamini_hochberg(torch.tensor([0.5]), rate)

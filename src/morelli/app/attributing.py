@@ -17,13 +17,14 @@ from morelli.attribution.report import JudgedFile, Outcome, RefusedFile, Report,
 from morelli.detectors.folds import Folds
 from morelli.errors import MismatchError, UnreadableSample, UnsuitableSolver
 from morelli.features.protocol import Certifier, SampleSpec
+from morelli.numerics.calibration import benjamini_hochberg
 from morelli.storage.journal import Journal
 from morelli.storage.samples import Reading, find, read
 
 BATCH = 64
 
 REFUSED = "refused"
-COLUMNS = ("file", "row", "outcome", "score", "p_value", "reason", "notes", "facts")
+COLUMNS = ("file", "row", "outcome", "score", "p_value", "reason", "notes", "likelihood_ratio", "facts")
 Result = JudgedFile | RefusedFile
 
 
@@ -34,6 +35,7 @@ def attribute(
     csv: str | Path | None = None,
     certify: int = 0,
     together: bool = False,
+    fdr: float | None = None,
     device: str = "cpu",
     stage: Stage = silent,
 ) -> Report:
@@ -48,6 +50,9 @@ def attribute(
             report how far those that were judged are from the optimum; or search their latents again from four times as
             many starts, and report what was best.
         together: all samples are of one source: judge them at once as well, which is surer. Copies count once.
+        fdr: also name the samples of this queue that are not attributed at this false-discovery rate: of those, at
+            most such a share is of the model on average. Copies count once. See
+            `numerics.calibration.benjamini_hochberg`.
         device: where to compute.
         stage: told about the work, for a progress bar.
     Returns:
@@ -58,6 +63,8 @@ def attribute(
         UnsuitableSolver: `certify` was asked of a method that neither solves a lasso nor searches latents.
     """
     attributor, about = _open(attributor)
+    if fdr is not None:
+        benjamini_hochberg(torch.empty(0), fdr)  # refuses what is no rate
     paths = find(source)
     certificates = _certify(paths, attributor, certify, stage) if certify else ()
     progress = stage("judging", len(paths))
@@ -66,7 +73,7 @@ def attribute(
         for of_file in _judge_files(paths, attributor, device):
             results += of_file
             progress(1)
-        return _report(about, results, certificates, attributor if together else None)
+        return _report(about, results, certificates, attributor if together else None, fdr)
     names = {str(path) for path in paths}
     with Journal(Path(csv), about["digest"], COLUMNS) as journal:
         results += [_result(record) for record in journal.records if record["file"] in names]
@@ -76,7 +83,7 @@ def attribute(
             journal.append([_record(result) for result in of_file])
             results += of_file
             progress(1)
-    return _report(about, results, certificates, attributor if together else None)
+    return _report(about, results, certificates, attributor if together else None, fdr)
 
 
 def _record(result: Result) -> dict[str, Any]:
@@ -105,6 +112,7 @@ def _open(attributor: str | Path | Attributor) -> tuple[Attributor, dict[str, An
         "promise": _promise(attributor),
         "method": attributor.card.get("method"),
         "warnings": list(attributor.card.get("warnings", [])),
+        "population": None if attributor.population is None else attributor.population.about(attributor.rate),
     }
     return attributor, about
 
@@ -130,10 +138,24 @@ def _report(
     results: list[Result],
     certificates: tuple[dict[str, Any], ...],
     pooling: Attributor | None,
+    fdr: float | None,
 ) -> Report:
     judged = tuple(result for result in results if isinstance(result, JudgedFile))
     refused = tuple(result for result in results if isinstance(result, RefusedFile))
-    return Report(about, judged, refused, certificates, None if pooling is None else _together(judged, pooling))
+    pooled = None if pooling is None else _together(judged, pooling)
+    return Report(about, judged, refused, certificates, pooled, None if fdr is None else _queue(judged, fdr))
+
+
+def _queue(judged: tuple[JudgedFile, ...], fdr: float) -> dict[str, Any]:
+    """Of each sample that could be judged, the first copy."""
+    once: dict[Any, JudgedFile] = {}
+    for each in judged:
+        if each.verdict.outcome is not Outcome.INCONCLUSIVE:
+            once.setdefault((each.facts.get("sha256", each.file), each.row), each)
+    chances = torch.tensor([each.verdict.p_value for each in once.values()], dtype=torch.float64)
+    called = benjamini_hochberg(chances, fdr).tolist()
+    names = [{"file": each.file, "row": each.row} for each, yes in zip(once.values(), called, strict=True) if yes]
+    return {"fdr": fdr, "samples": len(once), "not_attributed": names}
 
 
 def _together(judged: tuple[JudgedFile, ...], attributor: Attributor) -> dict[str, Any]:

@@ -61,6 +61,7 @@ def inspect(path: str | Path) -> dict[str, Any]:
             "reads": thing.extractor.spec.settings(),
             "held_out": len(thing.held_out),
             "threshold": thing.threshold,
+            "population": None if thing.population is None else thing.population.about(thing.rate),
         }
     return described
 

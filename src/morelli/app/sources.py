@@ -105,3 +105,13 @@ def perturbed(samples: Samples, spec: SampleSpec, perturb: Sequence[str], seed: 
     for i, perturbation in enumerate(chosen):
         pixels[i :: len(chosen)] = perturbation.apply(pixels[i :: len(chosen)], rng)
     return Samples(from_eight_bits(pixels, spec), [{}] * len(pixels), samples.about)
+
+
+def digests(samples: Tensor, spec: SampleSpec) -> Tensor:
+    """[n, *shape] → [n], int64: the first bytes of each sample's SHA-256, by which it is known again in another file.
+
+    Of images, of their eight bits.
+    """
+    values = to_eight_bits(samples, spec) if spec.is_image else samples.float()
+    content = (sha256(sample.numpy().tobytes()).digest() for sample in values.cpu().contiguous())
+    return torch.tensor([int.from_bytes(one[:8], "little", signed=True) for one in content], dtype=torch.int64)

@@ -18,7 +18,7 @@ from morelli.app.comparing import siblings as compare_siblings
 from morelli.app.imprinting import CONDITIONS, MOST, fit_imprint
 from morelli.app.imprinting_audio import SOUND_CONDITIONS, by_file, fit_sound_imprint, with_rate
 from morelli.app.methods import build_extractor, build_recipe, default_method
-from morelli.app.sources import Samples, Source, Stage, gather, perturbed, silent, sized, turned_images
+from morelli.app.sources import Samples, Source, Stage, digests, gather, perturbed, silent, sized, turned_images
 from morelli.attribution.attributor import Attributor, fit_attributor
 from morelli.detectors.distance import DistanceRecipe
 from morelli.detectors.folds import FoldsRecipe
@@ -142,6 +142,7 @@ def train(
         extractor = replace(extractor, hop=extractor.found_hop(mine.values))
         recipe = StackedRecipe(extractor.blocks)
     theirs = None if other is None else gather(other, extractor.spec, "reading other samples", stage)
+    seen = torch.cat([digests(samples.values, extractor.spec) for samples in (mine, theirs) if samples is not None])
     if extractor.spec.outside(mine.values).any():
         low, high = extractor.spec.low, extractor.spec.high
         raise OutOfRange(f"some own samples leave the range of this head, [{low:g}, {high:g}]. Are they of this model?")
@@ -214,7 +215,7 @@ def train(
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "morelli": __version__,
     }
-    attributor = replace(attributor, card=card | dict(attributor.card))
+    attributor = replace(attributor, card=card | dict(attributor.card), seen=seen)
     if out is not None:
         save(attributor, out, overwrite=overwrite)
     return attributor

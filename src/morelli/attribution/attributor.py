@@ -12,6 +12,7 @@ from torch import Tensor
 
 from morelli.attribution.experts import Expert, Experts
 from morelli.attribution.kinds import detector_from_state, extractor_from_state
+from morelli.attribution.population import Population
 from morelli.attribution.report import Outcome, Verdict
 from morelli.detectors.folds import Folds
 from morelli.detectors.protocol import Detector, DetectorRecipe, Progress
@@ -19,7 +20,7 @@ from morelli.detectors.stacked import Stacked
 from morelli.errors import OutOfRange, TooFewSamples
 from morelli.features.inversion import saturated_share
 from morelli.features.protocol import Extractor, Facts, Features, Turnable
-from morelli.numerics.calibration import p_values, threshold
+from morelli.numerics.calibration import p_values, relative, threshold
 from morelli.numerics.state import State
 
 
@@ -35,6 +36,8 @@ class Attributor:
         experts: detectors and held-out scores for samples that something happened to, where there are any.
         any_orientation: samples are scored in every orientation, own ones too, and the least score counts: mirrored
             ones are attributed, and the rate is kept. Of extractors that are `Turnable`.
+        population: what other sources' samples score, where that was measured: verdicts get likelihood ratios then.
+        seen: [k] digests of the samples that trained or calibrated it; see `app.sources.digests`.
     Raises:
         TooFewSamples: `held_out` cannot resolve the rate.
     """
@@ -47,6 +50,8 @@ class Attributor:
     card: Mapping[str, Any] = field(default_factory=dict)
     experts: Experts | None = None
     any_orientation: bool = False
+    population: Population | None = None
+    seen: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
     def __post_init__(self) -> None:
         experts = [] if self.experts is None else [expert.held_out for expert in self.experts.of.values()]
@@ -77,6 +82,7 @@ class Attributor:
         scores, chances, turns, judges = self._scores(features.values, conditions)
         names = self.extractor.orientations if self.any_orientation and isinstance(self.extractor, Turnable) else None
         saturated = saturated_share(features)
+        known: dict[str, Any] = {}  # false-attribution rates by condition
         verdicts = []
         for i, (score, p) in enumerate(zip(scores.tolist(), chances.tolist(), strict=True)):
             notes: dict[str, Any] = {name: round(float(values[i]), 6) for name, values in features.notes.items()}
@@ -91,8 +97,28 @@ class Attributor:
                 verdicts.append(Verdict(Outcome.INCONCLUSIVE, None, None, reason or "the score is not finite.", notes))
                 continue
             outcome = Outcome.ATTRIBUTED if p > self.rate else Outcome.NOT_ATTRIBUTED
-            verdicts.append(Verdict(Outcome.INCONCLUSIVE if reason else outcome, score, p, reason, notes))
+            ratio = None if reason else self._weighed(score, judges[i], known)
+            verdicts.append(Verdict(Outcome.INCONCLUSIVE if reason else outcome, score, p, reason, notes, ratio))
         return verdicts
+
+    def own_scores(self) -> dict[str, Tensor]:
+        """Held-out scores by condition; "" where there are no experts."""
+        if self.experts is None:
+            return {"": self.held_out}
+        return {name: expert.held_out for name, expert in self.experts.of.items()}
+
+    def relative(self, score: float, condition: str = "") -> float:
+        """A score as seen from the held-out own ones of the expert that gave it."""
+        return float(relative(self.own_scores().get(condition, self.held_out), torch.tensor([score]).double()))
+
+    def _weighed(self, score: float, condition: str, known: dict[str, Any]) -> Mapping[str, Any] | None:
+        if self.population is None:
+            return None
+        where = self.population.calibrated_in(condition)
+        if where not in known:
+            known[where] = self.population.false_attribution(self.rate, where)
+        found = self.population.weighed(self.relative(score, condition), where)
+        return found | {"false_attribution": known[where]}
 
     def _scores(
         self, values: Tensor, conditions: Sequence[Sequence[str]] | None
@@ -128,7 +154,10 @@ class Attributor:
         parts = {"extractor": self.extractor.state(), "detector": self.detector.state()}
         if self.experts is not None:
             parts["experts"] = self.experts.state(Expert(self.detector, self.held_out))
-        return State(settings | {"any_orientation": self.any_orientation}, {"held_out": self.held_out}, parts)
+        if self.population is not None:
+            parts["population"] = self.population.state()
+        tensors = {"held_out": self.held_out} | ({"seen": self.seen} if len(self.seen) else {})
+        return State(settings | {"any_orientation": self.any_orientation}, tensors, parts)
 
     @staticmethod
     def from_state(state: State) -> Attributor:
@@ -145,6 +174,8 @@ class Attributor:
             settings["card"],
             Experts.from_state(state.parts["experts"], usual) if "experts" in state.parts else None,
             settings.get("any_orientation", False),
+            Population.from_state(state.parts["population"]) if "population" in state.parts else None,
+            state.tensors.get("seen", torch.empty(0, dtype=torch.int64)),
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-SCHEMA = 1
+SCHEMA = 2  # 2: likelihood ratios, the attributor's population, queues
 LIMITS = (
     "A verdict is about this one model. Models that share its last layers are attributed together, "
     "and deliberate removal or imitation of its traces is possible."
@@ -30,6 +30,8 @@ class Verdict:
         reason: why it is inconclusive, else empty.
         notes: facts of the extractor, for example `saturated` (share) and `gap` (of the inversion); where asked
             for, the `condition` that the sample is in, and the `orientation` that makes it upright.
+        likelihood_ratio: where a population was declared: `log10`, within its bounds; `words`; the `condition` it was
+            calibrated in; `false_attribution` of samples in that. None of what is inconclusive.
     """
 
     outcome: Outcome
@@ -37,6 +39,7 @@ class Verdict:
     p_value: float | None = None
     reason: str = ""
     notes: Mapping[str, Any] = field(default_factory=dict)
+    likelihood_ratio: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -45,6 +48,7 @@ class Verdict:
             "p_value": self.p_value,
             "reason": self.reason,
             "notes": dict(self.notes),
+            "likelihood_ratio": None if self.likelihood_ratio is None else dict(self.likelihood_ratio),
         }
 
 
@@ -63,7 +67,8 @@ class JudgedFile:
     @staticmethod
     def from_dict(record: Mapping[str, Any]) -> JudgedFile:
         scores = record["score"], record["p_value"]
-        verdict = Verdict(Outcome(record["outcome"]), *scores, record["reason"], record["notes"])
+        weighed = record["notes"], record["likelihood_ratio"]
+        verdict = Verdict(Outcome(record["outcome"]), *scores, record["reason"], *weighed)
         return JudgedFile(record["file"], verdict, record["facts"], record["row"])
 
 
@@ -88,6 +93,7 @@ class Report:
             search, the score that was `judged`, the `best` that so many `starts` reached, and `psnr` in dB.
         together: of all samples at once, where that was asked for: `samples` that count, `outcome`, `p_value`, and
             `log10_e_value`, the evidence against the model (see `attribution.pooling.pooled_evidence`), or None.
+        queue: where a false-discovery rate was asked for: `fdr`, `samples` that count, those `not_attributed` at it.
     """
 
     attributor: Mapping[str, Any]
@@ -95,6 +101,7 @@ class Report:
     refused: tuple[RefusedFile, ...] = ()
     certificates: tuple[Mapping[str, Any], ...] = ()
     together: Mapping[str, Any] | None = None
+    queue: Mapping[str, Any] | None = None
 
     def counts(self) -> dict[str, int]:
         counts = {outcome.value: 0 for outcome in Outcome}
@@ -111,6 +118,7 @@ class Report:
             "verdicts": [judged.to_dict() for judged in self.judged],
             "refused": [refused.to_dict() for refused in self.refused],
             "together": None if self.together is None else dict(self.together),
+            "queue": None if self.queue is None else dict(self.queue),
             "certificates": [dict(certificate) for certificate in self.certificates],
             "limits": LIMITS,
         }

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from morelli._version import __version__
-from morelli.cli import render, zero_shot
+from morelli.cli import calibrating, render, zero_shot
 from morelli.cli.options import SOME_REFUSED, Bf16, Device, Overwrite, Seed, device_of
 from morelli.cli.progress import bars, errors
 from morelli.errors import MorelliError
@@ -295,6 +295,9 @@ def attribute(
     together: Annotated[
         bool, typer.Option("--together", help="All samples are of one source: judge them together as well.")
     ] = False,
+    fdr: Annotated[
+        float | None, typer.Option(help="Name those not attributed at this false-discovery rate, for a queue of files.")
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Did this model make these samples? One verdict per image, window of sound or table row.
@@ -306,7 +309,14 @@ def attribute(
 
     with bars() as stage:
         found = run(
-            files, attributor, csv=csv, certify=certify, together=together, device=device_of(device), stage=stage
+            files,
+            attributor,
+            csv=csv,
+            certify=certify,
+            together=together,
+            fdr=fdr,
+            device=device_of(device),
+            stage=stage,
         )
     if report is not None:
         write_report(found, attributor, report)
@@ -429,4 +439,5 @@ def demo(
     print(f"written: {out}/report.html, {out}/result.json; the images are in {out}/images")
 
 
+calibrating.register(app)
 zero_shot.register(app)

@@ -10,11 +10,14 @@ SHOWN = 200
 
 def verdicts(report: Mapping[str, Any]) -> str:
     """One line per verdict, refused files, the summary, and what it rests on."""
-    rows = [("verdict", "p-value", "score", "sample", "")]
+    declared = report["attributor"]["population"]
+    rows = [("verdict", "p-value", "score", *(["LR"] if declared else []), "sample", "")]
     for verdict in report["verdicts"][:SHOWN]:
-        p, score = verdict["p_value"], verdict["score"]
+        p, score, ratio = verdict["p_value"], verdict["score"], verdict["likelihood_ratio"]
         name = verdict["file"] if verdict["row"] is None else f"{verdict['file']} row {verdict['row']}"
-        numbers = ("–" if p is None else f"{p:.4f}", "–" if score is None else f"{score:.4g}")
+        numbers = ["–" if p is None else f"{p:.4f}", "–" if score is None else f"{score:.4g}"]
+        if declared:
+            numbers.append("–" if ratio is None else f"{10 ** ratio['log10']:.3g}")
         rows.append((verdict["outcome"], *numbers, name, verdict["reason"]))
     lines = aligned(rows)
     if len(report["verdicts"]) > SHOWN:
@@ -23,14 +26,76 @@ def verdicts(report: Mapping[str, Any]) -> str:
     lines += [f"certified: {proof['file']}: {_proved(proof)}" for proof in report.get("certificates", [])[:SHOWN]]
     if pooled := report.get("together"):
         lines.append(_pooled(pooled))
+    if queue := report.get("queue"):
+        lines.append(_queued(queue))
     counts = ", ".join(f"{count} {name}" for name, count in report["summary"].items() if count)
     about = report["attributor"]
     lines += [
         "",
         f"{counts or 'nothing judged'}. {about['promise']}",
+        *_declared(declared, [verdict["likelihood_ratio"] for verdict in report["verdicts"]]),
         report["limits"],
     ]
     return "\n".join(lines)
+
+
+def _declared(found: Mapping[str, Any] | None, ratios: Sequence[Mapping[str, Any] | None]) -> list[str]:
+    """What likelihood ratios are about, of a single sample in words, and the error rates where samples were judged."""
+    if found is None:
+        return ["No population is declared, so nothing is said of how often other sources are attributed."]
+    first, second = found["propositions"]
+    lines = [f"LR: how many times more probable the score is if {first} than if {second}."]
+    if len(ratios) == 1 and ratios[0] is not None:
+        lines.append(ratios[0]["words"])
+    lines.append(_attributed(found["false_attribution"], found["level"]))
+    among = {ratio["condition"]: ratio["false_attribution"] for ratio in ratios if ratio is not None}
+    for name, wrong in among.items():
+        if len(found["conditions"]) > 1:
+            counts = (
+                f"{wrong['low']:.2%} to {wrong['high']:.2%}, {wrong['sources']} sources, {wrong['samples']} samples"
+            )
+            lines.append(f"Of those judged as '{name}', as some here are: {wrong['rate']:.2%} ({counts}).")
+    return lines
+
+
+def _attributed(found: Mapping[str, Any], level: float) -> str:
+    return (
+        f"Of samples of other sources {found['rate']:.2%} are attributed ({level:.0%} interval {found['low']:.2%} to "
+        f"{found['high']:.2%}, {found['sources']} sources, {found['samples']} samples); a kind of source that makes up "
+        f"less than {found['unseen']:.0%} of the population may be missing."
+    )
+
+
+def _queued(found: Mapping[str, Any]) -> str:
+    called = [each["file"] + ("" if each["row"] is None else f" row {each['row']}") for each in found["not_attributed"]]
+    shown = ", ".join(called[:SHOWN]) + (", …" if len(called) > SHOWN else "")
+    return (
+        f"queue: {len(called)} of {found['samples']} samples are not attributed at a false-discovery rate of "
+        f"{found['fdr']:.1%}{': ' if called else ''}{shown}"
+    )
+
+
+def population(found: Mapping[str, Any]) -> str:
+    """Attributed shares by source; rates, bounds and validation by condition."""
+    rows: list[Sequence[str]] = [("source", "attributed")]
+    rows += [(name, f"{share:.2%}") for name, share in found["by_source"].items()]
+    lines = [*aligned(rows), ""]
+    rows = [
+        ("condition", "attributed", "interval", "sources", "samples", "LR from", "to", "Cllr", "least", "misleading")
+    ]
+    for name, cell in found["conditions"].items():
+        wrong, numbers = cell["false_attribution"], ["–"] * 3
+        if found["validated"]:
+            numbers = [f"{cell['cllr']:.3f}", f"{cell['cllr_min']:.3f}"]
+            numbers.append(f"{cell['misleading_own']:.1%} own, {cell['misleading_foreign']:.1%} other")
+        counts = (f"{wrong['low']:.2%}–{wrong['high']:.2%}", str(wrong["sources"]), str(wrong["samples"]))
+        bounds = (f"{10 ** cell['lower']:.3g}", f"{10 ** cell['upper']:.3g}")
+        rows.append((name, f"{wrong['rate']:.2%}", *counts, *bounds, *numbers))
+    first, second = found["propositions"]
+    lines += [*aligned(rows), "", f"Likelihood ratios compare '{first}' with '{second}'."]
+    if not found["validated"]:
+        lines.append("They were not validated; `--leave-source-out` does that.")
+    return "\n".join([*lines, _attributed(found["false_attribution"], found["level"])])
 
 
 def _pooled(found: Mapping[str, Any]) -> str:
@@ -76,6 +141,10 @@ def bundle(found: Mapping[str, Any]) -> str:
             ("made", str(card.get("made"))),
             *(("warning", warning) for warning in card.get("warnings", [])),
         ]
+        if declared := found["population"]:
+            rows.append(("population", f"{len(declared['sources'])} sources: {', '.join(declared['sources'])}"))
+            rows.append(("", _attributed(declared["false_attribution"], declared["level"])))
+            rows += [("warning", warning) for warning in declared["warnings"]]
         content = content["parts"]["extractor"]
         rows.append(("extractor", str(content["settings"])))
         content = content.get("parts", {}).get("head")

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from morelli.errors import OutOfRange, TooFewSamples
 
+USUAL = 0.95  # quantile of held-out scores that is 1 from the median
+
 
 def p_values(held_out: Tensor, scores: Tensor) -> Tensor:
     """Split-conformal p-values: (1 + number of held-out scores ≥ score)/(n + 1).
@@ -44,3 +46,35 @@ def threshold(held_out: Tensor, rate: float) -> float:
             f"is {1 / (n + 1):.2g}. Give at least {math.ceil(1 / rate) - 1} held-out samples or a larger rate."
         )
     return float(held_out.double().sort().values[n - allowed])
+
+
+def relative(held_out: Tensor, scores: Tensor) -> Tensor:
+    """Scores as seen from held-out own ones: their median is 0 and their 95th percentile 1. [m] → [m], float64.
+
+    So scores of different detectors can be compared. It does not depend on the false-rejection rate.
+    """
+    own = held_out.double()
+    centre, far = own.quantile(torch.tensor([0.5, USUAL], dtype=torch.float64))
+    return (scores.double().cpu() - centre) / (far - centre if far > centre else 1.0)
+
+
+def benjamini_hochberg(chances: Tensor, rate: float) -> Tensor:
+    """Which of a queue's samples [m] to call "not attributed", boolean, by their p-values.
+
+    Of those that are called so, at most `rate`·(share of own samples in the queue) are own ones on average: the mean of
+    (own ones called)/(all called), where none called counts 0, over queues and calibrations. It holds for conformal
+    p-values of one calibration although they hang together, as they do so positively (PRDS). It is no statement on
+    what is left, nor on this one queue. With n held-out scores no p-value is below 1/(n + 1), so
+    that of m samples none is called unless at least m/(rate·(n + 1)) can be.
+
+    Raises OutOfRange unless the rate is in (0, 1).
+    Source: Benjamini & Hochberg, 1995; Bates et al., Testing for outliers with conformal p-values, 2023.
+    """
+    if not 0 < rate < 1:
+        raise OutOfRange(f"the false-discovery rate is {rate}; it must lie between 0 and 1, for example 0.05.")
+    ordered = chances.double().sort().values
+    allowed = rate * torch.arange(1, len(ordered) + 1, dtype=torch.float64) / max(1, len(ordered))
+    below = (ordered <= allowed * (1 + 1e-12)).nonzero()
+    if not len(below):
+        return torch.zeros(len(chances), dtype=torch.bool)
+    return chances.double() <= ordered[below[-1, 0]]

@@ -29,3 +29,14 @@ def oscr(known: Tensor, correct: Tensor, unknown: Tensor) -> float:
     """
     nearer = (known[:, None] < unknown).double() + 0.5 * (known[:, None] == unknown)
     return float((nearer.mean(1) * correct.double()).mean())
+
+
+def interval_of_mean(values: Tensor, *, level: float = 0.95, draws: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean of [k] values, one for each source; the sources are drawn anew.
+
+    With few sources it is too narrow, and it is a point where all values are the same.
+    """
+    drawn = torch.randint(len(values), (draws, len(values)), generator=torch.Generator().manual_seed(seed))
+    means = values.double()[drawn].mean(1)
+    low, high = means.quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)).tolist()
+    return low, high
