@@ -1,5 +1,5 @@
 # make demo   set up and run the main job        make test   set up and pass the tests
-.PHONY: demo test check bench experiments zero-shot clean
+.PHONY: demo test check bench experiments zero-shot kinds clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -32,6 +32,12 @@ zero-shot: $(READY)
 	$(RUN) experiments/small_gans/run.py seeds celeba64
 	for name in bank denoiser extractor zoo spectra zero-shot; do $(RUN) experiments/$$name/run.py || exit 1; done
 	$(RUN) experiments/zero-shot/table.py
+
+# Other kinds of generators, each resumable; what they learn from is trained first (hours on a CPU). Sound needs espeak-ng.
+kinds: $(READY)
+	for name in latent/sources latent/run style/generators style/run style/table audio/train audio/run audio/inversion audio/table \
+	  precision/run precision/table calibration/run calibration/table weights/bank weights/features weights/run weights/table; do \
+	  $(RUN) experiments/$$name.py || exit 1; done
 
 clean:
 	rm -rf $(VENV) demo

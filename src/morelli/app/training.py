@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from morelli._version import __version__
 from morelli.app.bundles import load_head, save
 from morelli.app.comparing import siblings as compare_siblings
-from morelli.app.imprinting import CONDITIONS, MOST, fit_imprint
-from morelli.app.imprinting_audio import SOUND_CONDITIONS, by_file, fit_sound_imprint, with_rate
+from morelli.app.conditions import conditions_of, sound_conditions_of
+from morelli.app.imprinting import MOST, fit_imprint
+from morelli.app.imprinting_audio import by_file, fit_sound_imprint, with_rate
 from morelli.app.methods import build_extractor, build_recipe, default_method
 from morelli.app.sources import Samples, Source, Stage, digests, gather, perturbed, silent, sized, turned_images
 from morelli.attribution.attributor import Attributor, fit_attributor
@@ -24,17 +25,14 @@ from morelli.detectors.distance import DistanceRecipe
 from morelli.detectors.folds import FoldsRecipe
 from morelli.detectors.protocol import DetectorRecipe
 from morelli.detectors.stacked import StackedRecipe
-from morelli.errors import MismatchError, MorelliError, OutOfRange, TooFewSamples, UnreadableBundle
+from morelli.errors import MorelliError, OutOfRange, TooFewSamples, UnreadableBundle
 from morelli.features.imprint import Imprint
 from morelli.features.imprint_audio import SoundImprint
 from morelli.features.inversion import Inversion
 from morelli.features.observation import Jpeg
-from morelli.features.protocol import Extractor, Features, SampleSpec
-from morelli.numerics.eight_bits import LEAST
-from morelli.numerics.head import LEVELS, Head
+from morelli.features.protocol import Extractor, Features
+from morelli.numerics.head import Head
 from morelli.numerics.metrics import auroc
-from morelli.numerics.perturbations import parse
-from morelli.numerics.sound_perturbations import parse_sound, suits
 
 SEPARATED, ACCEPTED = 0.6, 0.1  # below, above: a warning on the card
 SPARE = 4  # times as many own samples as calibration needs, below which imprints hold none out
@@ -78,9 +76,9 @@ def train(
             is held out and only scored, but none of few imprints, which are left out in turn.
         other: samples of anything else, for training; None where the detector needs none.
         method: "imprint" (the default for images and sound; needs no other samples), "flipad" (the default else),
-            "rawpad", "dctpad", "sm-f", "sm-inv", "sm-inv-perceptual", "latent", "aedr" or "reconstruction". The three in the
-            middle need a head that holds the whole generator, the last two one that holds the autoencoder. Tables with
-            fewer latents than columns have "latent" as the default, if the head holds the generator.
+            "rawpad", "dctpad", "sm-f", "sm-inv", "sm-inv-perceptual", "latent", "aedr" or "reconstruction". "latent"
+            and both before it need a head that holds the whole generator, those after it the autoencoder.
+            Tables with fewer latents than columns have "latent" as the default, if the head holds the generator.
         detector: "deep_sad", "lda", "mahalanobis", "ridge" or "template" in place of the method's own.
         out: where to write the bundle; None writes none.
         rate: false-rejection rate; own samples are rejected at most this often.
@@ -159,7 +157,7 @@ def train(
         kept = _whole_files(order, mine, kept)
     parts = order[kept:], order[:kept]
     if isinstance(extractor, Imprint) and imprinted:
-        conditions, doubts = _conditions(mine, extractor.spec, perturb)
+        conditions, doubts = conditions_of(mine, extractor.spec, perturb)
         attributor = fit_imprint(
             extractor,
             mine.values[parts[0]],
@@ -179,7 +177,7 @@ def train(
                 "model leaves little of an imprint. Use method 'flipad' with other samples."
             )
     elif isinstance(extractor, SoundImprint) and imprinted:
-        conditions, doubts = _sound_conditions(mine, perturb, extractor.spec.rate)
+        conditions, doubts = sound_conditions_of(mine, perturb, extractor.spec.rate)
         attributor = fit_sound_imprint(
             extractor,
             mine.values[parts[0]],
@@ -268,64 +266,6 @@ def _fitted(
             0, f"{unconverged} of {len(calibrating)} held-out samples have features that should not be trusted."
         )
     return attributor, doubts
-
-
-def _conditions(own: Samples, spec: SampleSpec, asked: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
-    """What imprints are to know of, and a warning where own samples leave no choice.
-
-    Raises MismatchError where they leave none and one was made, OutOfRange for what is no perturbation.
-    """
-    for text in asked:
-        parse(text)
-    lossy = {facts.get("coding", "none") for facts in own.facts} - {"none"}
-    small = min(spec.shape[1:]) < LEAST
-    if spec.levels > LEVELS:
-        if set(asked) - {"none"}:
-            raise MismatchError(
-                f"samples have {spec.levels} levels, and what happens to files on their way is known of 8 bits alone. "
-                "Leave `perturb` out, or make head and samples of 8 bits."
-            )
-        return ("none",), [
-            f"samples have {spec.levels} levels, of which no corruption is known: those that were compressed, blurred "
-            "or resized since they were made may not be attributed."
-        ]
-    if not lossy and asked:
-        conditions = tuple(dict.fromkeys(("none", *asked)))
-        if small and len(conditions) > 1:
-            raise MismatchError(
-                f"samples are {spec.shape}; it takes {LEAST} pixels a side to tell what happened to one. "
-                "Leave `perturb` out."
-            )
-        return conditions, []
-    if not lossy and not small:
-        return CONDITIONS, []
-    if not lossy:
-        return ("none",), [
-            f"samples are less than {LEAST} pixels a side, too few to tell what happened to them: those that were "
-            "compressed, blurred or resized since they were made may not be attributed."
-        ]
-    if asked and set(asked) != {"none"}:
-        raise MismatchError(
-            f"own samples are coded as {', '.join(sorted(lossy)[:3])}, so that nothing can be told of samples before "
-            "that. Give files without loss, as PNG, or leave `perturb` out."
-        )
-    return ("none",), ["own samples are lossy files: samples that are coded in another way may not be attributed."]
-
-
-def _sound_conditions(own: Samples, asked: Sequence[str], rate: int | None) -> tuple[tuple[str, ...], list[str]]:
-    """What imprints of sound are to know of. Raises as `_conditions`."""
-    for text in asked:
-        parse_sound(text)
-    lossy = sorted({facts.get("coding", "none") for facts in own.facts} - {"none"})
-    if not lossy:
-        usual = tuple(each for each in SOUND_CONDITIONS if rate is None or suits(each, rate))
-        return tuple(dict.fromkeys(("none", *asked))) if asked else usual, []
-    if asked and set(asked) != {"none"}:
-        raise MismatchError(
-            f"own samples are coded as {', '.join(lossy[:3])}, so that nothing can be told of samples before that. "
-            "Give files without loss, as WAV, or leave `perturb` out."
-        )
-    return ("none",), ["own samples are lossy files: samples that are coded in another way may not be attributed."]
 
 
 def _whole_files(order: Tensor, own: Samples, kept: int) -> int:

@@ -6,12 +6,12 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from morelli._version import __version__
-from morelli.cli import calibrating, render, zero_shot
+from morelli.cli import calibrating, heads, render, zero_shot
 from morelli.cli.options import SOME_REFUSED, Bf16, Device, Overwrite, Seed, device_of
 from morelli.cli.progress import bars, errors
 from morelli.errors import MorelliError
@@ -100,85 +100,7 @@ def _root(
 ) -> None: ...
 
 
-@app.command()
-def head(
-    out: Annotated[Path, typer.Option(help="Where to write the head.")],
-    factory: Annotated[
-        str | None, typer.Argument(help="package.module:function that returns your torch module. It is run.")
-    ] = None,
-    diffusers: Annotated[
-        Path | None, typer.Option(help="In place of a factory: an autoencoder's folder or safetensors file.")
-    ] = None,
-    onnx: Annotated[
-        Path | None, typer.Option(help="In place of a factory: a generator exported to ONNX. None of your code is run.")
-    ] = None,
-    source: Annotated[
-        list[str] | None, typer.Option(help="Latents or photographs for --diffusers, in place of normal latents.")
-    ] = None,
-    size: Annotated[int, typer.Option(help="Pixels a side of the windows that --diffusers judges by.")] = 128,
-    whole: Annotated[
-        bool,
-        typer.Option(
-            "--whole", help="Also store the whole generator (sm-inv, latent) or autoencoder (aedr, reconstruction)."
-        ),
-    ] = False,
-    latent: Annotated[str, typer.Option(help="Shape of one latent, drawn from N(0, I), for example 100x1x1.")] = "",
-    draws: Annotated[
-        int | None, typer.Option(help="Latents over which the mean activation is taken: 10000; with --diffusers 200.")
-    ] = None,
-    layer: Annotated[str | None, typer.Option(help="Name of the last linear layer, instead of searching.")] = None,
-    levels: Annotated[int, typer.Option(help="Values that a pixel of its files can take: 65536 of 16 bits.")] = 256,
-    window: Annotated[str, typer.Option(help="centre,width in which its DICOM files are read; else their own.")] = "",
-    seed: Seed = 0,
-    device: Device = "auto",
-    overwrite: Overwrite = False,
-) -> None:
-    """Find the last layer of a generator and write it as a head.
-
-    Example: morelli head mypkg.gan:load --latent 100x1x1 --out my.head
-    """
-    from morelli.app.autoencoders import DRAWS, head_from_autoencoder
-    from morelli.app.heads import head_from_factory, head_from_onnx
-
-    if sum(given is not None for given in (factory, diffusers, onnx)) != 1:
-        raise MorelliError("give one source of the head: package.module:function, --diffusers or --onnx.")
-    if onnx is not None and (whole or latent):
-        raise MorelliError("--whole and --latent are for a factory; an ONNX graph says itself what it reads.")
-    with bars() as stage:
-        common: dict[str, Any] = {"seed": seed, "overwrite": overwrite, "stage": stage}
-        told: dict[str, Any] = {"draws": draws or 10_000, "layer": layer, "levels": levels, "window": window}
-        if diffusers is not None:
-            common |= {"draws": draws or DRAWS, "whole": whole, "device": device_of(device)}
-            found = head_from_autoencoder(diffusers, out, source=source, size=size, **common)
-        elif onnx is not None:
-            found = head_from_onnx(onnx, out, **told, **common)
-        else:
-            told |= {"latent": latent, "whole": whole, "device": device_of(device)}
-            found = head_from_factory(str(factory), out, **told, **common)
-    print(f"{found}\nwritten: {out}")
-
-
-@app.command()
-def reconstruct(
-    autoencoder: Annotated[Path, typer.Argument(help="Folder of diffusers', or safetensors file.")],
-    source: Annotated[list[str], typer.Argument(help="Photographs, or a file of latents (.npy, .safetensors).")],
-    out: Annotated[Path, typer.Option(help="A folder to write the images to, as PNG.")],
-    size: Annotated[int, typer.Option(min=8, help="Pixels a side at most; of larger photographs the middle.")] = 512,
-    device: Device = "auto",
-    overwrite: Overwrite = False,
-) -> None:
-    """Make own samples of a latent decoder: photographs encoded and decoded, or latents decoded.
-
-    Example: morelli reconstruct vae/ photos/ --out own/
-    """
-    from morelli.app.autoencoders import reconstruct as run
-
-    with bars() as stage:
-        made = run(autoencoder, source, out, size=size, device=device_of(device), overwrite=overwrite, stage=stage)
-    for _, reason in made.refused:
-        errors.print(f"refused: {reason}", markup=False, soft_wrap=True)
-    print(f"written: {made.written} images to {out}")
-    raise typer.Exit(SOME_REFUSED if made.refused else 0)
+heads.register(app)
 
 
 @app.command()
@@ -322,26 +244,6 @@ def attribute(
         write_report(found, attributor, report)
     print(json.dumps(found.to_dict(), indent=1) if as_json else render.verdicts(found.to_dict()))
     raise typer.Exit(SOME_REFUSED if found.refused else 0)
-
-
-@app.command()
-def compare(
-    first: Annotated[Path, typer.Argument(help="A head or an attributor.")],
-    second: Annotated[list[str], typer.Argument(help="Another head; or samples of another model, for an attributor.")],
-    level: Annotated[float, typer.Option(help="P-value below which samples count as told apart.")] = 0.01,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
-    device: Device = "auto",
-) -> None:
-    """Can two models be told apart? By their heads, or by samples of one and an attributor of the other.
-
-    Example: morelli compare my.head theirs.head
-    """
-    from morelli.app.comparing import compare as run
-
-    with bars() as stage:
-        other = second[0] if len(second) == 1 else second
-        found = run(first, other, level=level, device=device_of(device), stage=stage)
-    print(json.dumps(found.to_dict(), indent=1) if as_json else found.text)
 
 
 @app.command()
