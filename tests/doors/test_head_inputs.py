@@ -118,7 +118,7 @@ def test_an_onnx_graph(run) -> None:
     [
         ("", "give one source"),
         ("labelled_gan:module --onnx g.onnx", "give one source"),
-        ("--onnx g.onnx --whole", "--whole and --latent are for a FACTORY"),
+        ("--onnx g.onnx --whole", "--whole and --latent are for a factory"),
         ("--onnx nothing.onnx", "nothing.onnx is no file"),
     ],
 )

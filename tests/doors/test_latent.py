@@ -61,7 +61,7 @@ def test_one_thing_makes_a_head(run) -> None:
     for words in (("head", "--out", "x.head"), ("head", "a:b", "--diffusers", "vae", "--out", "x.head")):
         code, _, err = run(*words)
         assert code == 2
-        assert "not both" in err
+        assert "give one source" in err
 
 
 def test_a_head_without_an_autoencoder_says_how_to_get_one(run) -> None:

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from morelli.errors import MismatchError, UnreadableSample
 from morelli.features.protocol import SampleSpec
-from morelli.numerics.head import Head
+from morelli.numerics.head import LEVELS, Head
 from morelli.numerics.perturbations import parse
-from morelli.storage.depth import from_eight_bits, to_eight_bits
+from morelli.storage.depth import from_eight_bits, stored, to_eight_bits
 from morelli.storage.samples import find, read_all, read_picture
 
 Source = str | Path | Sequence[str | Path] | Tensor
@@ -110,8 +110,10 @@ def perturbed(samples: Samples, spec: SampleSpec, perturb: Sequence[str], seed: 
 def digests(samples: Tensor, spec: SampleSpec) -> Tensor:
     """[n, *shape] → [n], int64: the first bytes of each sample's SHA-256, by which it is known again in another file.
 
-    Of images, of their eight bits.
+    Of images, of what their files hold.
     """
-    values = to_eight_bits(samples, spec) if spec.is_image else samples.float()
+    values = (
+        samples.float() if not spec.is_image else (to_eight_bits if spec.levels == LEVELS else stored)(samples, spec)
+    )
     content = (sha256(sample.numpy().tobytes()).digest() for sample in values.cpu().contiguous())
     return torch.tensor([int.from_bytes(one[:8], "little", signed=True) for one in content], dtype=torch.int64)

@@ -53,7 +53,7 @@ def head(
     from morelli.app.heads import head_from_factory, head_from_onnx
 
     if sum(given is not None for given in (factory, diffusers, onnx)) != 1:
-        raise MorelliError("give one source of the head: package.module:function, --diffusers or --onnx.")
+        raise MorelliError("give one source of the head and no more: package.module:function, --diffusers or --onnx.")
     if onnx is not None and (whole or latent):
         raise MorelliError("--whole and --latent are for a factory; an ONNX graph says itself what it reads.")
     with bars() as stage:

@@ -56,7 +56,7 @@ def find_layer(
         for arrangement in arrangements(call, output):
             fit = _fit(call, arrangement, output, activation)
             if fit.holds:
-                return position, arrangement, _bounded(fit, call, output)
+                return position, arrangement, bounded(fit, call.describe(), output)
             if best is None or fit.error < best[1].error:
                 best = call, fit
     if mixed := _mixed([call for _, call in named], output):
@@ -83,7 +83,7 @@ def _fit(call: Call, arrangement: Arrangement, output: Tensor, activation: Outpu
     return Fit(activation, activation_error(activation, before.reshape(after.shape), after), close)
 
 
-def _bounded(fit: Fit, call: Call, output: Tensor) -> Fit:
+def bounded(fit: Fit, said: str, output: Tensor) -> Fit:
     """Images up to 255 are clamped there even where no draw reached the ends.
 
     Raises HeadNotFound for images that reach farther and have no clamp.
@@ -95,7 +95,7 @@ def _bounded(fit: Fit, call: Call, output: Tensor) -> Fit:
     low, high = float(output.min()), float(output.max())
     if low < 0 or high > 255:
         raise HeadNotFound(
-            f"after {call.describe()} the images reach from {low:.4g} to {high:.4g} and nothing bounds them. Stored "
+            f"after {said} the images reach from {low:.4g} to {high:.4g} and nothing bounds them. Stored "
             "images are: clamp the module's output to what you store, for example by .clamp(0, 255)."
         )
     line = found if isinstance(found, Rescaled) else Rescaled(Identity(), 1.0, 0.0)

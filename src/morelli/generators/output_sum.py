@@ -10,6 +10,7 @@ from torch import Tensor
 from morelli.errors import HeadNotFound
 from morelli.generators.activation_fit import CLOSE, Fit, activation_error, fit_activation
 from morelli.generators.contributions import summands, way_back
+from morelli.generators.finding import bounded
 from morelli.generators.graph import Graph
 from morelli.generators.summands import Block, Summand
 from morelli.numerics.activation import OutputActivation
@@ -89,6 +90,7 @@ def find_sum(run: Pass, count: int, activation: OutputActivation | None) -> Outp
     fits = [_fit(graph.nodes[node.place].value(), output, activation) for node, _ in sums]
     for (node, found), fit in reversed(list(zip(sums, fits, strict=True))):  # the one farthest back
         if fit.holds:
+            fit = bounded(fit, "the sum", output)
             return _sum_of(found, fit.activation, graph, graph.nodes[node.place].value(), count)
     raise HeadNotFound(
         f"no activation leads from the last sum to the output; the best, {fits[-1].activation}, is off by "
@@ -99,7 +101,7 @@ def find_sum(run: Pass, count: int, activation: OutputActivation | None) -> Outp
 def _fit(before: Tensor, output: Tensor, activation: OutputActivation | None) -> Fit:
     if activation is None:
         return fit_activation(before, output)
-    return Fit(activation, activation_error(activation, before.flatten(), output.flatten()))
+    return Fit(activation, activation_error(activation, before.reshape(output.shape), output))
 
 
 def _sum_of(found: list[Summand], activation: OutputActivation, graph: Graph, reached: Tensor, count: int) -> OutputSum:

@@ -80,7 +80,7 @@ def test_images_of_any_larger_size_are_judged_by_a_window(place: Path, head: Pat
         np.save(place / "wide.npy", rng.standard_normal((count, 4, *sides)).astype(np.float32))
         morelli.reconstruct(place / f"{model}/toy_decoder.safetensors", place / "wide.npy", place / f"wide-{name}")
     attributor = morelli.train(head, place / "wide-own", rate=0.05, perturb=("none",))
-    assert attributor.extractor.spec == SampleSpec((3, 32, 32), 0.0, 1.0, 16)
+    assert attributor.extractor.spec == SampleSpec((3, 32, 32), 0.0, 1.0, grid=16)
     for name, least, most in (("more", 0.75, 1.0), ("theirs", 0.0, 0.2)):
         found = morelli.attribute(place / f"wide-{name}", attributor)
         assert least <= found.counts()["attributed"] / 20 <= most
@@ -93,7 +93,8 @@ def test_images_of_any_larger_size_are_judged_by_a_window(place: Path, head: Pat
 
 def test_own_samples_of_the_windows_size_are_read_whole(head: Path, place: Path) -> None:
     file = place / "mine/toy_decoder.safetensors"
-    morelli.reconstruct(file, place / "photos", place / "whole", size=32)
+    np.save(place / "small.npy", np.random.default_rng(2).standard_normal((60, 4, 4, 4)).astype(np.float32))
+    morelli.reconstruct(file, place / "small.npy", place / "whole")
     spec = morelli.train(head, place / "whole", rate=0.05, perturb=("none",)).extractor.spec
     assert (spec.grid, spec.shape) == (0, (3, 32, 32))
 

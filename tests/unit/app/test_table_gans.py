@@ -45,7 +45,7 @@ def test_from_a_table_to_verdicts(table: Path, tmp_path: Path) -> None:
     assert straight.digest() == longer.digest()
     assert longer.table.names == ("a", "b", "c")
     assert [column.decimals for column in longer.table.columns] == [1, 2, 0]
-    spec = SampleSpec((3,), -float("inf"), float("inf"), longer.table)
+    spec = SampleSpec((3,), -float("inf"), float("inf"), table=longer.table)
     for name, count, seed in (("own", 30, 1), ("mine", 8, 2)):
         write_rows(longer.samples(count, seed), tmp_path / f"{name}.csv", spec)
     save(longer.head(100), tmp_path / "head")

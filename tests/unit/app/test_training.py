@@ -12,11 +12,12 @@ from toys import imprinting_generator, imprinting_samples, toy_heads, toy_sample
 
 import morelli
 from morelli import Attributor, Head, SampleSpec, attribute
+from morelli.app.conditions import conditions_of
 from morelli.app.imprinting import CONDITIONS, MOST
 from morelli.app.methods import default_method
 from morelli.app.pages import write_report
 from morelli.app.sources import gather, silent
-from morelli.app.training import _conditions, _held_out_count, train
+from morelli.app.training import _held_out_count, train
 from morelli.detectors.stacked import StackedRecipe
 from morelli.errors import MismatchError, MorelliError, OutOfRange, TooFewSamples, UnreadableBundle
 
@@ -119,7 +120,7 @@ def test_perturb_names_the_conditions(head: Head, tmp_path: Path) -> None:
     assert morelli.save(morelli.load(tmp_path / "a"), tmp_path / "b") == morelli.inspect(tmp_path / "a")["digest"]
     notes = [[v.verdict.notes["condition"] for v in attribute(folder, tmp_path / "a").judged] for folder in files]
     assert notes == [["none"] * 4, ["jpeg:80"] * 4]
-    assert _conditions(gather(imprinting_samples(2, 1), SPEC, "", silent), SPEC, ())[0] == CONDITIONS
+    assert conditions_of(gather(imprinting_samples(2, 1), SPEC, "", silent), SPEC, ())[0] == CONDITIONS
 
 
 def test_lossy_own_files_are_one_condition_with_a_warning(head: Head, tmp_path: Path) -> None:
@@ -242,6 +243,7 @@ def test_nothing_to_judge_together_is_inconclusive(trained: tuple[Attributor, Pa
         "samples": 0,
         "outcome": "inconclusive",
         "p_value": None,
+        "log10_e_value": None,
     }
 
 

@@ -13,7 +13,7 @@ from morelli.storage.numbers import read_numbers
 from morelli.storage.samples import read
 
 TABLE = Table((Number("alcohol", 1), Number("sulphates", 2, 0.5, 1.0), Category("colour", ("red", "white"))))
-SPEC = SampleSpec((4,), -float("inf"), float("inf"), TABLE)
+SPEC = SampleSpec((4,), -float("inf"), float("inf"), table=TABLE)
 
 
 def put(folder: Path, text: str) -> Path:
