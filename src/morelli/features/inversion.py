@@ -73,8 +73,16 @@ class Inversion:
     def spec(self) -> SampleSpec:
         stored = self.head.stored
         head = self.head
-        form = head.levels, head.window, head.grid, self.rate, head.table
-        return SampleSpec(head.map.out_shape, stored.low, stored.high, *form)
+        return SampleSpec(
+            head.map.out_shape,
+            stored.low,
+            stored.high,
+            levels=head.levels,
+            window=head.window,
+            grid=head.grid,
+            rate=self.rate,
+            table=head.table,
+        )
 
     def extract(
         self, samples: Tensor, progress: Progress | None = None, facts: Sequence[Facts] | None = None

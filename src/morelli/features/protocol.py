@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -39,6 +39,7 @@ class SampleSpec:
     shape: tuple[int, ...]
     low: float = -1.0
     high: float = 1.0
+    _: KW_ONLY
     levels: int = LEVELS
     window: tuple[float, float] | None = None
     grid: int = 0
