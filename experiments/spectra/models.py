@@ -21,6 +21,7 @@ from morelli.features.denoiser import Denoiser
 from morelli.features.traces import FLOOR
 from morelli.generators.bank_training import Trained
 from morelli.generators.synthetic import MODULATED, PAPER, PATCH, Blueprint
+from morelli.generators.tiny_autoencoder import tiny_decoder, tiny_encoder
 from morelli.numerics.spectrum import azimuthal, power
 from morelli.storage.bank import SUFFIX, read_shard
 from morelli.storage.generators import shipped_generators
@@ -167,33 +168,9 @@ def vae(name: str) -> p.morelli.TorchGenerator:
     return p.morelli.TorchGenerator(decoder(f"{name}.safetensors"), (10,), announce=lambda line: None)
 
 
-class Block(nn.Module):
-    """Three convolutions and the identity."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        layers = [layer for _ in range(3) for layer in (nn.Conv2d(64, 64, 3, padding=1), nn.ReLU())]
-        self.conv = nn.Sequential(*layers[:-1])
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (self.conv(x) + x).relu()
-
-
-class Clamp(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return (x / 3).tanh() * 3
-
-
 def tiny_autoencoder(name: str) -> nn.Module:
     """TAESD or TAESDXL: [n, 3, h, w] in [0, 1] → encoded and decoded again."""
-    encoder: list[nn.Module] = [nn.Conv2d(3, 64, 3, padding=1), Block()]
-    decoder: list[nn.Module] = [Clamp(), nn.Conv2d(4, 64, 3, padding=1), nn.ReLU()]
-    for _ in range(3):
-        encoder += [nn.Conv2d(64, 64, 3, 2, 1, bias=False), Block(), Block(), Block()]
-        decoder += [Block(), Block(), Block(), nn.Upsample(scale_factor=2), nn.Conv2d(64, 64, 3, padding=1, bias=False)]
-    encoder += [nn.Conv2d(64, 4, 3, padding=1)]
-    decoder += [Block(), nn.Conv2d(64, 3, 3, padding=1)]
-    halves = {"encoder": nn.Sequential(*encoder), "decoder": nn.Sequential(*decoder)}
+    halves = {"encoder": tiny_encoder(), "decoder": tiny_decoder()}
     for half, module in halves.items():
         weights = load_file(WEIGHTS / f"{name}_{half}.safetensors")
         module.load_state_dict({key: tensor.float() for key, tensor in weights.items()})

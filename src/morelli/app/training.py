@@ -156,46 +156,11 @@ def train(
         order = by_file(mine.facts, seed)
         kept = _whole_files(order, mine, kept)
     parts = order[kept:], order[:kept]
-    if isinstance(extractor, Imprint) and imprinted:
-        conditions, doubts = conditions_of(mine, extractor.spec, perturb)
-        attributor = fit_imprint(
-            extractor,
-            mine.values[parts[0]],
-            mine.values[parts[1]],
-            None if theirs is None else theirs.values,
-            rate=rate,
-            conditions=conditions,
-            any_orientation=not upright,
-            seed=seed,
-            device=device,
-            stage=stage,
-        )
+    if isinstance(extractor, Imprint | SoundImprint) and imprinted:
         trained_on = min(len(parts[0]), MOST)
-        if (separated := attributor.card["separated"][conditions[0]]) < SEPARATED:
-            doubts.append(
-                f"own samples are hardly told from the same ones mirrored and turned (AUROC {separated:.2f}): the "
-                "model leaves little of an imprint. Use method 'flipad' with other samples."
-            )
-    elif isinstance(extractor, SoundImprint) and imprinted:
-        conditions, doubts = sound_conditions_of(mine, perturb, extractor.spec.rate)
-        attributor = fit_sound_imprint(
-            extractor,
-            mine.values[parts[0]],
-            mine.values[parts[1]],
-            None if theirs is None else theirs.values,
-            rate=rate,
-            conditions=conditions,
-            any_shift=not upright,
-            seed=seed,
-            device=device,
-            stage=stage,
+        attributor, conditions, doubts = _imprinted(
+            extractor, mine, theirs, parts, perturb, upright, rate, seed, device, stage
         )
-        trained_on = min(len(parts[0]), MOST)
-        if (separated := attributor.card["separated"][conditions[0]]) < SEPARATED:
-            doubts.append(
-                f"own clips are hardly told from the same ones shifted (AUROC {separated:.2f}): the vocoder leaves "
-                f"little of an imprint, or its hop is not {extractor.hop} (`--hop`)."
-            )
     else:
         trained_on = len(parts[0])
         conditions = tuple(perturb)
@@ -217,6 +182,40 @@ def train(
     if out is not None:
         save(attributor, out, overwrite=overwrite)
     return attributor
+
+
+def _imprinted(
+    extractor: Imprint | SoundImprint,
+    mine: Samples,
+    theirs: Samples | None,
+    parts: tuple[Tensor, Tensor],
+    perturb: Sequence[str],
+    upright: bool,
+    rate: float,
+    seed: int,
+    device: str,
+    stage: Stage,
+) -> tuple[Attributor, tuple[str, ...], list[str]]:
+    """An attributor with experts, the conditions that they know, and what speaks against it."""
+    drawn = mine.values[parts[0]], mine.values[parts[1]], None if theirs is None else theirs.values
+    settings: dict[str, Any] = {"rate": rate, "seed": seed, "device": device, "stage": stage}
+    if isinstance(extractor, SoundImprint):
+        conditions, doubts = sound_conditions_of(mine, perturb, extractor.spec.rate)
+        attributor = fit_sound_imprint(extractor, *drawn, conditions=conditions, any_shift=not upright, **settings)
+        doubt = (
+            "own clips are hardly told from the same ones shifted (AUROC {:.2f}): the vocoder leaves "
+            f"little of an imprint, or its hop is not {extractor.hop} (`--hop`)."
+        )
+    else:
+        conditions, doubts = conditions_of(mine, extractor.spec, perturb)
+        attributor = fit_imprint(extractor, *drawn, conditions=conditions, any_orientation=not upright, **settings)
+        doubt = (
+            "own samples are hardly told from the same ones mirrored and turned (AUROC {:.2f}): the "
+            "model leaves little of an imprint. Use method 'flipad' with other samples."
+        )
+    if (separated := attributor.card["separated"][conditions[0]]) < SEPARATED:
+        doubts.append(doubt.format(separated))
+    return attributor, conditions, doubts
 
 
 def _fitted(

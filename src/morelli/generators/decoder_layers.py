@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from morelli.errors import MismatchError
 from morelli.generators.simulation import Tail
 from morelli.generators.synthetic import Blur
+from morelli.generators.tiny_autoencoder import Block
 
 SHOWN = 16  # layers in an error
 IMAGE = (3, 1)  # channels
@@ -57,18 +58,6 @@ class Layer:
     @property
     def shape(self) -> tuple[int, ...]:
         return tuple(self.weight.shape)
-
-
-class Block(nn.Module):
-    """Three convolutions with ReLU between, the identity, ReLU: what the tiny autoencoders (TAESD) are made of."""
-
-    def __init__(self, layers: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.conv = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2])
-
-    def forward(self, x: Tensor) -> Tensor:
-        made: Tensor = (self.conv(x) + x).relu()
-        return made
 
 
 @dataclass(frozen=True)
@@ -207,7 +196,9 @@ def _module(word: Word, layer: Layer | None) -> tuple[nn.Module, int | None, int
             raise MismatchError(f"'{layer.key}' is no block of conv.0, conv.2 and conv.4; it is {list(layer.shape)}.")
         inner = [{k[2:]: x for k, x in layer.tensors.items() if k.startswith(f"{i}.")} for i in range(3)]
         parts = [_module(Word("conv"), Layer(f"{layer.key}{CHAINED[i]}", x))[0] for i, x in enumerate(inner)]
-        return Block(parts), layer.shape[1], layer.shape[0], 1
+        block = Block(layer.shape[1])
+        block.conv[0], block.conv[2], block.conv[4] = parts
+        return block, layer.shape[1], layer.shape[0], 1
     if word.name in ("conv", "convt"):
         return _convolution(word, layer)
     return _norm(word, layer)

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from morelli.errors import MismatchError
 from morelli.generators.decoder_guess import decoder_only, guess_words
-from morelli.generators.decoder_layers import Block, Layer, build_tail, layers_of, parse_words, spoken
+from morelli.generators.decoder_layers import Layer, build_tail, layers_of, parse_words, spoken
 from morelli.generators.small_gans import build_generator
+from morelli.generators.tiny_autoencoder import Block
 
 
 def settled(module: nn.Module, seed: int = 0) -> nn.Module:
@@ -25,13 +26,10 @@ def settled(module: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def tiny_decoder() -> nn.Sequential:
-    def block() -> Block:
-        return Block([nn.Conv2d(8, 8, 3, padding=1) for _ in range(3)])
-
     def enlarged() -> list[nn.Module]:
         return [nn.Upsample(scale_factor=2), nn.Conv2d(8, 8, 3, padding=1, bias=False)]
 
-    layers = [nn.Conv2d(4, 8, 3, padding=1), nn.ReLU(), block(), *enlarged(), block(), *enlarged(), block()]
+    layers = [nn.Conv2d(4, 8, 3, padding=1), nn.ReLU(), Block(8), *enlarged(), Block(8), *enlarged(), Block(8)]
     return nn.Sequential(*layers, nn.Conv2d(8, 3, 3, padding=1))
 
 
