@@ -10,7 +10,7 @@ demo: $(READY)
 	$(VENV)/bin/morelli demo --out demo --overwrite
 
 test: check
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto
 
 check: $(READY)
 	$(VENV)/bin/ruff check .
