@@ -25,6 +25,7 @@ from morelli.detectors.distance import DistanceRecipe  # noqa: E402
 from morelli.features.baselines import RawValues  # noqa: E402
 from morelli.features.double_reconstruction import homogeneity  # noqa: E402
 from morelli.features.protocol import Features  # noqa: E402
+from morelli.numerics.file_form import FileForm  # noqa: E402
 from morelli.numerics.metrics import auroc  # noqa: E402
 from morelli.numerics.perturbations import parse  # noqa: E402
 
@@ -44,7 +45,7 @@ def head(target: str, *, whole: bool = False) -> p.morelli.Head:
     images = sources.photographs()[order()[:32]].float() / 255
     latents = torch.cat([model.encode(some) for some in images.split(16)])
     decoder = p.morelli.LatentDecoder(model, latents, size=sources.SIDE, announce=lambda line: None)
-    found = replace(decoder.head(32), grid=0)
+    found = replace(decoder.head(32), form=FileForm(grid=0))
     return replace(found, autoencoder=decoder.program()) if whole else found
 
 

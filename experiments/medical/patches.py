@@ -13,12 +13,12 @@ from torch import Tensor
 from morelli import SampleSpec, write_image
 from morelli.app.gans import read_labels
 from morelli.errors import MismatchError, TooFewSamples, UnreadableSample
-from morelli.features.protocol import ANY
+from morelli.numerics.file_form import ANY, FileForm
 from morelli.storage.dicom import is_dicom
 from morelli.storage.samples import find, read
 
 SIDE = 128
-SPEC = SampleSpec((1, SIDE, SIDE), levels=65536)
+SPEC = SampleSpec((1, SIDE, SIDE), form=FileForm(levels=65536))
 
 
 def prepare(folder: Path, work: Path) -> dict:
@@ -77,7 +77,7 @@ def patch(file: Path) -> Tensor:
     side = min(width, height)
     if side < SIDE:
         raise MismatchError(f"{file.name} is {width}x{height}; expected at least {SIDE} pixels a side.")
-    grey = read(file, SampleSpec((1, height, width), levels=ANY)).samples[0, 0]
+    grey = read(file, SampleSpec((1, height, width), form=FileForm(levels=ANY))).samples[0, 0]
     top, left = (height - side) // 2, (width - side) // 2
     square = Image.fromarray(grey[top : top + side, left : left + side].numpy())
     return torch.from_numpy(np.array(square.resize((SIDE, SIDE), Image.Resampling.BOX)))[None]

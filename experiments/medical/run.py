@@ -25,6 +25,7 @@ import warm
 import morelli
 from morelli.cli.progress import bars
 from morelli.generators.small_gans import latent_shape
+from morelli.numerics.file_form import FileForm
 from morelli.numerics.metrics import auroc, balanced_accuracy
 from morelli.storage.depth import stored, to_sixteen_bits
 
@@ -34,7 +35,7 @@ WEIGHT = 1e-3  # of the paper's lasso, for this head
 IMPRINT = "imprint"
 CHEAP = ("SM-F", "RawPAD, LDA", "DCTPAD, LDA", "closed form, LDA", "FLIPAD, LDA")
 DEAR = ("RawPAD", "DCTPAD", "FLIPAD")
-DEPTHS = {"8": replace(patches.SPEC, levels=256), "16": patches.SPEC}
+DEPTHS = {"8": replace(patches.SPEC, form=FileForm(levels=256)), "16": patches.SPEC}
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def leaks(drawn: dict, sources: tuple[str, ...], spec: morelli.SampleSpec) -> di
 
 
 def png_bytes(image: torch.Tensor, spec: morelli.SampleSpec) -> int:
-    if spec.levels == 256:
+    if spec.form.levels == 256:
         return p.png_bytes(p.to_eight_bits(image[None], spec)[0])
     file = BytesIO()
     Image.fromarray(to_sixteen_bits(image[None], spec)[0, 0].numpy().astype(np.uint16)).save(file, "PNG")
@@ -210,7 +211,7 @@ def cells(
     if all(key in run.content["cells"] for key in keys.values()):
         return
     spec = DEPTHS[depth]
-    drawn, deep = samples(generators, scale, draw, spec), replace(head, levels=spec.levels)
+    drawn, deep = samples(generators, scale, draw, spec), replace(head, form=spec.form)
     make: dict[str, Callable[[], dict]] = {
         "leaks": lambda: leaks(drawn, scale.sources, spec),
         IMPRINT: lambda: imprinted(deep, drawn, scale.sources, draw),

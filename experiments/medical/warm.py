@@ -14,9 +14,9 @@ from torch.nn.functional import avg_pool2d, mse_loss
 
 from morelli import SampleSpec
 from morelli.app.gans import read_labels
-from morelli.features.protocol import ANY
 from morelli.generators.gan_training import LOSSES, GanSettings, GanTraining, _labelled
 from morelli.generators.small_gans import FAMILIES, LATENT
+from morelli.numerics.file_form import ANY, FileForm
 from morelli.storage.generators import save_generator
 from morelli.storage.samples import find, read_all
 
@@ -46,7 +46,7 @@ def train(
 ) -> None:
     """Writes the generator to `out`. It minimises mean squared error + `game` · its family's loss."""
     paths = find(folder)
-    images = read_all(paths, replace(spec, levels=ANY)).samples
+    images = read_all(paths, replace(spec, form=FileForm(levels=ANY))).samples
     labels = read_labels(folder, paths)[1] if FAMILIES[family].conditional else None
     training = GanTraining(GanSettings(family, width, None, batch, seed=seed, bf16=True), images, labels)
     rng = torch.Generator().manual_seed(seed)

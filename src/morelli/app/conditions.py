@@ -10,7 +10,7 @@ from morelli.app.sources import Samples
 from morelli.errors import MismatchError
 from morelli.features.protocol import SampleSpec
 from morelli.numerics.eight_bits import LEAST
-from morelli.numerics.head import LEVELS
+from morelli.numerics.file_form import LEVELS
 from morelli.numerics.perturbations import parse
 from morelli.numerics.sound_perturbations import parse_sound, suits
 
@@ -24,14 +24,15 @@ def conditions_of(own: Samples, spec: SampleSpec, asked: Sequence[str]) -> tuple
         parse(text)
     lossy = {facts.get("coding", "none") for facts in own.facts} - {"none"}
     small = min(spec.shape[1:]) < LEAST
-    if spec.levels > LEVELS:
+    levels = spec.form.levels
+    if levels > LEVELS:
         if set(asked) - {"none"}:
             raise MismatchError(
-                f"samples have {spec.levels} levels, and what happens to files on their way is known of 8 bits alone. "
+                f"samples have {levels} levels, and what happens to files on their way is known of 8 bits alone. "
                 "Leave `perturb` out, or make head and samples of 8 bits."
             )
         return ("none",), [
-            f"samples have {spec.levels} levels, of which no corruption is known: those that were compressed, blurred "
+            f"samples have {levels} levels, of which no corruption is known: those that were compressed, blurred "
             "or resized since they were made may not be attributed."
         ]
     if not lossy and asked:

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from morelli.app.sources import Stage, silent
 from morelli.errors import MismatchError
-from morelli.features.protocol import ANY, SampleSpec
+from morelli.features.protocol import SampleSpec
 from morelli.generators.gan_training import GanSettings, GanTraining
 from morelli.generators.small_gans import FAMILIES
+from morelli.numerics.file_form import ANY, FileForm
 from morelli.storage import bundle
 from morelli.storage.generators import save_generator
 from morelli.storage.samples import find, read_all
@@ -59,7 +60,7 @@ def train_gan(
     out = Path(out)
     checkpoint = out.with_name(out.name + ".training")
     paths = find(images)
-    spec = SampleSpec((channels, size, size), levels=ANY)
+    spec = SampleSpec((channels, size, size), form=FileForm(levels=ANY))
     collection = read_all(paths, spec, progress=stage("reading images", len(paths)))
     rate = FAMILIES[family].learning_rate if family in FAMILIES else GanSettings.learning_rate
     settings = GanSettings(family, width, critic_width, batch, rate, seed, bf16)

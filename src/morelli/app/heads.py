@@ -17,7 +17,7 @@ from morelli.app.sources import Stage, silent
 from morelli.errors import MorelliError, UnreadableBundle
 from morelli.generators.onnx_graph import onnx_generator
 from morelli.generators.torch_module import TorchGenerator
-from morelli.numerics.head import LEVELS
+from morelli.numerics.file_form import LEVELS
 
 REASON = 400  # characters of a foreign error that are shown
 
@@ -102,7 +102,8 @@ def _write(
     overwrite: bool,
     stage: Stage,
 ) -> str:
-    head = replace(made.head(draws, seed, stage("activations", draws)), **told)
+    head = made.head(draws, seed, stage("activations", draws))
+    head = replace(head, form=replace(head.form, **told))
     if whole:
         head = replace(head, generator=made.program())
     measuring = stage("conditioning of the map", 1)

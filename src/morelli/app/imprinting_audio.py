@@ -66,7 +66,7 @@ def fit_sound_imprint(
 
 
 def _after(clips: Tensor, condition: str, extractor: SoundImprint, rng: torch.Generator) -> Tensor:
-    changed = parse_sound(condition).apply(clips[:, 0].double(), extractor.spec.rate or RATE, rng)
+    changed = parse_sound(condition).apply(clips[:, 0].double(), extractor.spec.form.rate or RATE, rng)
     return changed[:, None].float()
 
 
@@ -81,9 +81,11 @@ def with_rate(extractor: Extractor, facts: Sequence[Facts]) -> Extractor:
     if len(rates) > 1:
         raise MismatchError(f"own files have {', '.join(map(str, rates))} samples a second; expected one rate in all.")
     if isinstance(extractor, Inversion):
-        return replace(extractor, rate=rates[0])
+        head = extractor.head
+        return replace(extractor, head=replace(head, form=replace(head.form, rate=rates[0])))
     if isinstance(extractor, SoundImprint | RawValues | LogDct):
-        return replace(extractor, spec=replace(extractor.spec, rate=rates[0]))
+        spec = extractor.spec
+        return replace(extractor, spec=replace(spec, form=replace(spec.form, rate=rates[0])))
     raise MorelliError("this method reads no sound. Use 'imprint', 'flipad' or 'rawpad'.")
 
 

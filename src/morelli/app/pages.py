@@ -13,7 +13,8 @@ from morelli.attribution.attributor import Attributor
 from morelli.attribution.report import Report
 from morelli.errors import MorelliError
 from morelli.features.protocol import SampleSpec
-from morelli.storage.depth import EIGHT, to_eight_bits
+from morelli.numerics.file_form import USUAL
+from morelli.storage.depth import to_eight_bits
 from morelli.storage.evidence import write_page
 from morelli.storage.figures import contact_sheet, score_histogram
 from morelli.storage.samples import read
@@ -49,5 +50,5 @@ def _picture(file: str, spec: SampleSpec) -> str:
         samples = read(Path(file), spec).samples
     except MorelliError:
         return ""
-    shown = replace(spec, levels=EIGHT)  # to look at
+    shown = replace(spec, form=USUAL)  # to look at
     return contact_sheet(to_eight_bits(samples, shown).permute(0, 2, 3, 1).numpy())

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from morelli.errors import MismatchError, UnreadableSample
 from morelli.features.protocol import SampleSpec
-from morelli.numerics.head import LEVELS, Head
+from morelli.numerics.file_form import LEVELS
+from morelli.numerics.head import Head
 from morelli.numerics.perturbations import parse
 from morelli.storage.depth import from_eight_bits, stored, to_eight_bits
 from morelli.storage.samples import find, read_all, read_picture
@@ -64,18 +65,22 @@ def gather(source: Source, spec: SampleSpec, what: str, stage: Stage) -> Samples
 
 def sized(head: Head, own: Source) -> Head:
     """A head of images of any size as one of whole images, if the own samples are no larger than its windows."""
-    if not head.grid:
+    if not head.form.grid:
         return head
     shape = head.map.out_shape[1:]
     if isinstance(own, Tensor):
-        return replace(head, grid=0)
+        return _whole(head)
     for path in find(own):
         try:
             whole = tuple(read_picture(path)[0].shape[1:]) == shape
         except UnreadableSample:
             continue
-        return replace(head, grid=0) if whole else head
+        return _whole(head) if whole else head
     return head
+
+
+def _whole(head: Head) -> Head:
+    return replace(head, form=replace(head.form, grid=0))
 
 
 def turned_images(images: Tensor) -> Tensor:
@@ -112,8 +117,9 @@ def digests(samples: Tensor, spec: SampleSpec) -> Tensor:
 
     Of images, of what their files hold.
     """
-    values = (
-        samples.float() if not spec.is_image else (to_eight_bits if spec.levels == LEVELS else stored)(samples, spec)
-    )
-    content = (sha256(sample.numpy().tobytes()).digest() for sample in values.cpu().contiguous())
+    if spec.is_image:
+        samples = to_eight_bits(samples, spec) if spec.form.levels == LEVELS else stored(samples, spec)
+    else:
+        samples = samples.float()
+    content = (sha256(sample.numpy().tobytes()).digest() for sample in samples.cpu().contiguous())
     return torch.tensor([int.from_bytes(one[:8], "little", signed=True) for one in content], dtype=torch.int64)

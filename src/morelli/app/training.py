@@ -200,7 +200,7 @@ def _imprinted(
     drawn = mine.values[parts[0]], mine.values[parts[1]], None if theirs is None else theirs.values
     settings: dict[str, Any] = {"rate": rate, "seed": seed, "device": device, "stage": stage}
     if isinstance(extractor, SoundImprint):
-        conditions, doubts = sound_conditions_of(mine, perturb, extractor.spec.rate)
+        conditions, doubts = sound_conditions_of(mine, perturb, extractor.spec.form.rate)
         attributor = fit_sound_imprint(extractor, *drawn, conditions=conditions, any_shift=not upright, **settings)
         doubt = (
             "own clips are hardly told from the same ones shifted (AUROC {:.2f}): the vocoder leaves "

@@ -161,10 +161,8 @@ class Attributor:
 
     @staticmethod
     def from_state(state: State) -> Attributor:
-        settings, usual = (
-            state.settings,
-            Expert(detector_from_state(state.parts["detector"]), state.tensors["held_out"]),
-        )
+        settings = state.settings
+        usual = Expert(detector_from_state(state.parts["detector"]), state.tensors["held_out"])
         return Attributor(
             extractor_from_state(state.parts["extractor"]),
             usual.detector,

@@ -13,7 +13,7 @@ from morelli.detectors.protocol import Detector
 from morelli.errors import MismatchError
 from morelli.features.protocol import Facts, SampleSpec
 from morelli.numerics.corruption import Corruptions
-from morelli.numerics.head import LEVELS
+from morelli.numerics.file_form import LEVELS
 from morelli.numerics.sound_history import SoundHistory
 from morelli.numerics.state import State
 
@@ -58,8 +58,9 @@ class Experts:
         if isinstance(self.corruptions, SoundHistory):
             known = [{}] * len(samples) if facts is None else facts
             return self.corruptions.plausible([str(each.get("coding", "none")) for each in known])
-        if spec.levels > LEVELS:
-            raise MismatchError(f"samples have {spec.levels} levels; what happened to them is told from 8 bits alone.")
+        levels = spec.form.levels
+        if levels > LEVELS:
+            raise MismatchError(f"samples have {levels} levels; what happened to them is told from 8 bits alone.")
         pixels = spec.grey_steps(samples).round().clamp(0, 255).to(torch.uint8)
         codings = [str(each.get("coding", "none")) for each in facts] if facts is not None else None
         likeliest, posterior = self.corruptions.condition_of(pixels, codings)

@@ -49,7 +49,6 @@ class Inversion:
         observation: what a stored value says about the pre-activation behind it; the paper's is the point.
         prior: what is known of the activation; the paper's is sparsity around the anchor.
         window: for large images, how much is solved at a time, or at all; None for everything at once.
-        rate: of sound; see `SampleSpec`.
 
     Source: arXiv 2306.06210, sections 4 and 5. Differs: features are ẑ − anchor, not ẑ, which a detector that
     standardises cannot tell apart; every sample carries the certificate of its own inversion.
@@ -62,7 +61,6 @@ class Inversion:
     observation: Observation = field(default_factory=Point)
     prior: Prior = field(default_factory=Sparse)
     window: Window | None = None
-    rate: int | None = None
 
     @cached_property
     def _ready(self) -> dict[tuple[torch.device, torch.dtype], tuple[Head, LassoProblem]]:
@@ -72,17 +70,7 @@ class Inversion:
     @property
     def spec(self) -> SampleSpec:
         stored = self.head.stored
-        head = self.head
-        return SampleSpec(
-            head.map.out_shape,
-            stored.low,
-            stored.high,
-            levels=head.levels,
-            window=head.window,
-            grid=head.grid,
-            rate=self.rate,
-            table=head.table,
-        )
+        return SampleSpec(self.head.map.out_shape, stored.low, stored.high, self.head.form)
 
     def extract(
         self, samples: Tensor, progress: Progress | None = None, facts: Sequence[Facts] | None = None
@@ -181,9 +169,8 @@ class Inversion:
             "prior": named(self.prior, PRIORS),
             "window": None if self.window is None else self.window.settings(),
         }
-        if self.rate is not None:
-            settings["rate"] = self.rate
-        return State(settings, parts={"head": replace(self.head, generator=None).state()})
+        head = replace(self.head, generator=None, autoencoder=None)
+        return State(settings, parts={"head": head.state()})
 
     @staticmethod
     def from_state(state: State) -> Inversion:
@@ -197,7 +184,6 @@ class Inversion:
             from_named(settings.get("observation", {"type": "point"}), OBSERVATIONS),
             from_named(settings.get("prior", {"type": "sparse"}), PRIORS),
             Window.from_settings(settings.get("window")),
-            settings.get("rate"),
         )
 
 

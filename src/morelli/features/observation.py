@@ -94,9 +94,9 @@ class Jpeg:
     rounding: float = 0.2
 
     def fidelity(self, head: Head, samples: Tensor, facts: Sequence[Facts]) -> JpegCells:
-        step = _level(head, samples)
-        if head.levels > STEPS + 1:
-            raise MismatchError(f"JPEG cells are of 8-bit files; this model's hold {head.levels} levels. Use `cell`.")
+        step, levels = _level(head, samples), head.form.levels
+        if levels > STEPS + 1:
+            raise MismatchError(f"JPEG cells are of 8-bit files; this model's hold {levels} levels. Use `cell`.")
         if not step:
             raise MismatchError(f"JPEG cells need images in a bounded range; this head makes {head.map.out_shape}.")
         decoded = ((samples - head.stored.low) / step).round().clamp(0, STEPS).nan_to_num()
@@ -145,7 +145,7 @@ def _clipped_blocks(clipped: Tensor, subsampled: Tensor) -> Tensor:
 def _level(head: Head, samples: Tensor) -> float:
     """One step of a stored image, in the output range; 0 for what is no image."""
     span = head.stored.high - head.stored.low
-    return span / (head.levels - 1) if math.isfinite(span) and samples.ndim == 4 else 0.0
+    return span / (head.form.levels - 1) if math.isfinite(span) and samples.ndim == 4 else 0.0
 
 
 def _noise_of(samples: Tensor, given: float | None) -> Tensor:

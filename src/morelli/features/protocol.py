@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from morelli.errors import MismatchError
-from morelli.numerics.columns import Table
-from morelli.numerics.head import LEVELS, SLACK, storing_from_settings, storing_settings
+from morelli.numerics.file_form import USUAL, FileForm
+from morelli.numerics.head import SLACK
 from morelli.numerics.state import State
 
-ANY = 0  # levels of a spec that reads files of every depth: for images to learn from, which are not judged
 Facts = Mapping[str, Any]  # what the file of a sample says, from `storage.samples`
 Progress = Callable[[int], None]  # called with the number of samples that were just finished
 
@@ -28,23 +27,13 @@ class SampleSpec:
         shape: (channels, height, width) of an image, (channels, samples) of a window of sound, (columns,) of a row.
         low, high: the generator's output range; an image's least and largest value, and full scale of sound, stand for
             these. Infinite for tables.
-        levels: how many values a stored pixel can take: 256 of 8 bits, 65,536 of 16.
-        window: (centre, width) in which DICOM files are read, in their rescaled units; None: each file's own.
-        grid: of windows of larger images, pixels: they begin at a multiple, and at least as far from every border, as
-            generators pad there. 0: samples are whole images.
-        rate: of sound, samples a second; None where any will do.
-        table: of rows in a file: how they are encoded as what the generator makes. None where they are that already.
+        form: how files hold them.
     """
 
     shape: tuple[int, ...]
     low: float = -1.0
     high: float = 1.0
-    _: KW_ONLY
-    levels: int = LEVELS
-    window: tuple[float, float] | None = None
-    grid: int = 0
-    rate: int | None = None
-    table: Table | None = None
+    form: FileForm = USUAL
 
     @property
     def is_image(self) -> bool:
@@ -66,14 +55,14 @@ class SampleSpec:
     @property
     def least(self) -> tuple[int, ...]:
         """The smallest image that is read, height and width."""
-        return tuple(side + 2 * self.grid for side in self.shape[-2:])
+        return tuple(side + 2 * self.form.grid for side in self.shape[-2:])
 
     def place(self, height: int, width: int) -> tuple[int, int] | None:
         """Top and left of the window nearest to the middle of an image; None where the image is not read."""
-        spare = height - self.shape[-2], width - self.shape[-1]
-        if not self.grid or min(spare) < 2 * self.grid:
-            return (0, 0) if not self.grid and spare == (0, 0) else None
-        top, left = (rest // 2 // self.grid * self.grid for rest in spare)
+        spare, grid = (height - self.shape[-2], width - self.shape[-1]), self.form.grid
+        if not grid or min(spare) < 2 * grid:
+            return (0, 0) if not grid and spare == (0, 0) else None
+        top, left = (rest // 2 // grid * grid for rest in spare)
         return top, left
 
     def outside(self, samples: Tensor) -> Tensor:
@@ -88,12 +77,12 @@ class SampleSpec:
     def settings(self) -> dict[str, Any]:
         bounds = {"low": self.low, "high": self.high}
         found = {"shape": list(self.shape)} | {k: v for k, v in bounds.items() if math.isfinite(v)}
-        return found | storing_settings(self)
+        return found | self.form.settings()
 
     @staticmethod
     def from_settings(settings: Mapping[str, Any]) -> SampleSpec:
         low, high = settings.get("low", -math.inf), settings.get("high", math.inf)
-        return SampleSpec(tuple(settings["shape"]), float(low), float(high), **storing_from_settings(settings))
+        return SampleSpec(tuple(settings["shape"]), float(low), float(high), FileForm.from_settings(settings))
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,7 +44,7 @@ class RowSearch:
 
     def __init__(self, generator: Program, spec: SampleSpec, device: torch.device, seed: int = 0) -> None:
         self.generator, self.spec = generator.to(device), spec
-        self.table = spec.table or Table(tuple(Number(str(i + 1)) for i in range(math.prod(spec.shape))))
+        self.table = spec.form.table or Table(tuple(Number(str(i + 1)) for i in range(math.prod(spec.shape))))
         size = math.prod(generator.in_shape)
         self.latents = torch.randn(BANK, size, generator=torch.Generator().manual_seed(seed)).to(device)
         made = torch.cat([self._made(some) for some in self.latents.split(MADE)])
@@ -64,7 +64,7 @@ class RowSearch:
         return Explained(*joined)
 
     def _run(self, rows: Tensor, restarts: int, steps: int, pull: float) -> Explained:
-        values = self.table.decode(rows) if self.spec.table is not None else rows.double()
+        values = self.table.decode(rows) if self.spec.form.table is not None else rows.double()
         order = torch.cdist(rows / self.spread, self.bank).topk(restarts, largest=False).indices
         cost, rest = (torch.full((len(rows),), math.inf, dtype=torch.float64, device=rows.device) for _ in range(2))
         taken, starts = torch.zeros_like(cost), torch.zeros_like(cost)

@@ -14,6 +14,7 @@ from morelli.errors import HeadNotFound, MismatchError, UnsuitableProgram
 from morelli.generators.capture import capture
 from morelli.generators.torch_module import TorchGenerator
 from morelli.numerics.activation import Clip
+from morelli.numerics.file_form import FileForm
 from morelli.numerics.head import Head
 from morelli.numerics.program import Program
 
@@ -133,7 +134,7 @@ class LatentDecoder:
     def head(self, n: int = 200, seed: int = 0, progress: Callable[[int], None] | None = None) -> Head:
         """The head, whose samples may be of any larger size: `grid` says where a window may begin."""
         grid = math.lcm(self.autoencoder.factor, JPEG)
-        return replace(self._end.head(n, seed, progress), grid=grid)
+        return replace(self._end.head(n, seed, progress), form=FileForm(grid=grid))
 
     def program(self) -> Program:
         """The autoencoder, images to images of the window's size. Raises UnsuitableProgram."""

@@ -12,6 +12,7 @@ from morelli.errors import MismatchError
 from morelli.generators.torch_module import Latent, TorchGenerator
 from morelli.numerics.activation import Columns
 from morelli.numerics.columns import Category, Modes, Table
+from morelli.numerics.file_form import FileForm
 from morelli.numerics.head import Head
 
 
@@ -52,7 +53,7 @@ class TableGenerator(TorchGenerator):
 
     def head(self, n: int = 10_000, seed: int = 0, progress: Callable[[int], None] | None = None) -> Head:
         """As of `TorchGenerator`, with the table, so that files of ordinary rows can be read."""
-        return replace(super().head(n, seed, progress), table=self.table)
+        return replace(super().head(n, seed, progress), form=FileForm(table=self.table))
 
     def samples(self, n: int, seed: int) -> Tensor:
         """[n, table.width], float32: drawn where the heads draw, decoded, rounded and encoded again."""

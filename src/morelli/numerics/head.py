@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -12,8 +11,8 @@ from torch import Tensor
 
 from morelli.errors import MismatchError, OutOfRange
 from morelli.numerics.activation import Clip, OutputActivation, activation_from_settings
-from morelli.numerics.columns import Table
 from morelli.numerics.conditioning import Conditioning
+from morelli.numerics.file_form import USUAL, FileForm
 from morelli.numerics.linear import LinearMap
 from morelli.numerics.maps import map_from_state
 from morelli.numerics.program import Program
@@ -21,7 +20,6 @@ from morelli.numerics.state import State
 
 LARGEST = 3 * 256**2  # outputs up to which conditioning is measured
 SLACK = 1e-3  # share of the output range by which a sample may stick out before it is refused
-LEVELS, MOST_LEVELS = 256, 65536  # values of a stored pixel: of 8 bits, which is usual, and of 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,13 +35,9 @@ class Head:
         conditioning: of the map, where it was measured.
         generator: the whole network from latents N(0, I) to samples, for the methods that need more than its end.
         autoencoder: of a latent decoder, from samples to samples that were encoded and decoded.
-        levels: how many values a pixel of a stored image can take, see docs/medical.md.
-        window: (centre, width) in which DICOM files are read, in their rescaled units; None: each file's own.
-        grid: of a head that makes images of any size, pixels: windows of them begin at a multiple. 0: of one size.
-        table: how ordinary rows are encoded as samples, where samples are such.
+        form: how files hold what it makes.
     Raises:
-        MismatchError: the anchor or the bias does not suit the map.
-        OutOfRange: levels that no file has, or a window without width.
+        MismatchError: the anchor, the bias or the form's table does not suit the map.
     """
 
     map: LinearMap
@@ -55,20 +49,12 @@ class Head:
     conditioning: Conditioning | None = None
     generator: Program | None = None
     autoencoder: Program | None = None
-    levels: int = LEVELS
-    window: tuple[float, float] | None = None
-    grid: int = 0
-    table: Table | None = None
+    form: FileForm = USUAL
 
     def __post_init__(self) -> None:
-        if not LEVELS <= self.levels <= MOST_LEVELS:
-            raise OutOfRange(
-                f"the number of levels is {self.levels}; files hold {LEVELS} to {MOST_LEVELS}, as 4096 in 12 bits."
-            )
-        if self.window is not None and not (all(map(math.isfinite, self.window)) and self.window[1] > 1):
-            raise OutOfRange(f"the window is {self.window}; expected a centre and a width above 1, as (300, 1500).")
-        if self.table is not None and self.map.out_shape != (self.table.width,):
-            raise MismatchError(f"the table's rows are ({self.table.width},); the map gives {self.map.out_shape}.")
+        table = self.form.table
+        if table is not None and self.map.out_shape != (table.width,):
+            raise MismatchError(f"the table's rows are ({table.width},); the map gives {self.map.out_shape}.")
         if tuple(self.anchor.shape) != self.map.in_shape:
             raise MismatchError(f"the anchor is {tuple(self.anchor.shape)}; the map reads {self.map.in_shape}.")
         try:
@@ -128,7 +114,7 @@ class Head:
 
     def state(self) -> State:
         settings: dict[str, Any] = {"activation": self.activation.settings(), "nonnegative": self.nonnegative}
-        settings |= storing_settings(self)
+        settings |= self.form.settings()
         tensors = {"bias": self.bias, "anchor": self.anchor}
         if self.conditioning is not None:
             settings["conditioning"] = asdict(self.conditioning)
@@ -154,24 +140,5 @@ class Head:
             None if measured is None else Conditioning(**measured),
             programs.get("generator"),
             programs.get("autoencoder"),
-            **storing_from_settings(state.settings),
+            FileForm.from_settings(state.settings),
         )
-
-
-def storing_settings(of: Any) -> dict[str, Any]:
-    """Of a head or a `SampleSpec`, what is not as usual of how samples are stored."""
-    usual: dict[str, Any] = {"levels": LEVELS, "window": None, "grid": 0, "rate": None}
-    found = {name: getattr(of, name) for name, value in usual.items() if getattr(of, name, value) != value}
-    return found if of.table is None else found | {"table": of.table.settings()}
-
-
-def storing_from_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `storing_settings`."""
-    read: dict[str, Callable[[Any], Any]] = {
-        "levels": int,
-        "window": lambda pair: (float(pair[0]), float(pair[1])),
-        "grid": int,
-        "rate": int,
-        "table": Table.from_settings,
-    }
-    return {name: make(settings[name]) for name, make in read.items() if name in settings}

@@ -125,9 +125,10 @@ def write_coded(sample: Tensor, path: Path, rate: int, coding: str) -> None:
 def _refuse_before_decoding(rate: int, channels: int, spec: SampleSpec, claimed: int, max_values: int) -> None:
     if rate < 1 or channels < 1:
         raise UnreadableSample(f"has {channels} channels at {rate} Hz; expected sound. Export it again.")
-    if spec.rate is not None and rate != spec.rate:
+    expected = spec.form.rate
+    if expected is not None and rate != expected:
         raise MismatchError(
-            f"has {rate} samples a second; this model makes {spec.rate}. Sound is never resampled, as that wipes out "
+            f"has {rate} samples a second; this model makes {expected}. Sound is never resampled, as that wipes out "
             "what is looked for: give the file as the generator wrote it."
         )
     if claimed > max_values:

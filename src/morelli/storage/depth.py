@@ -9,20 +9,21 @@ import torch
 from torch import Tensor
 
 from morelli.errors import MismatchError, OutOfRange
-from morelli.features.protocol import ANY, SampleSpec
+from morelli.features.protocol import SampleSpec
+from morelli.numerics.file_form import ANY, LEVELS
 
-EIGHT = 256  # levels of eight bits
 EXACT = 1e-5  # of a level, for float64
 
 
 def stored(samples: Tensor, spec: SampleSpec) -> Tensor:
-    """Samples [n, c, h, w] as a file of `spec.levels` gives them back: clipped, rounded to the nearest level, float32.
+    """Samples [n, c, h, w] as their file gives them back: clipped, rounded to the nearest of its levels, float32.
 
     Raises:
         MismatchError: not floating point, or not [n, *spec.shape] of an image.
         OutOfRange: a NaN, or the spec's range is not finite.
     """
-    return scaled(_levels(samples, spec, spec.levels) / (spec.levels - 1), spec)
+    levels = spec.form.levels
+    return scaled(_levels(samples, spec, levels) / (levels - 1), spec)
 
 
 def to_eight_bits(samples: Tensor, spec: SampleSpec) -> Tensor:
@@ -35,12 +36,13 @@ def to_eight_bits(samples: Tensor, spec: SampleSpec) -> Tensor:
         OutOfRange: a NaN, or the spec's range is not finite.
     """
     _refuse_finer(spec)
-    return _levels(samples, spec, EIGHT).to(torch.uint8)
+    return _levels(samples, spec, LEVELS).to(torch.uint8)
 
 
 def to_sixteen_bits(samples: Tensor, spec: SampleSpec) -> Tensor:
-    """What a 16-bit file holds of samples with `spec.levels`: int32 [n, c, h, w] in 0..65535. Raises as `stored`."""
-    share = _levels(samples, spec, spec.levels) / (spec.levels - 1)
+    """What a 16-bit file holds of samples of as many levels or fewer: int32 in 0..65535. Raises as `stored`."""
+    levels = spec.form.levels
+    share = _levels(samples, spec, levels) / (levels - 1)
     return (share * 65535).round().to(torch.int32)
 
 
@@ -77,18 +79,19 @@ def check_depth(shares: Tensor, facts: dict[str, Any], spec: SampleSpec) -> None
 
     A file of more levels than the model's is taken if its pixels are the model's levels, rounded to its own.
     """
-    if spec.levels == ANY:
+    levels = spec.form.levels
+    if levels == ANY:
         return
-    if facts["levels"] < spec.levels:
+    if facts["levels"] < levels:
         raise MismatchError(
-            f"holds {facts['levels']} levels of grey; this model's files hold {spec.levels}, so that something was "
+            f"holds {facts['levels']} levels of grey; this model's files hold {levels}, so that something was "
             "rounded away. Give the file as the generator wrote it."
         )
-    found = shares * (spec.levels - 1)
-    slack = (spec.levels - 1) / (facts["levels"] - 1) / 2 + EXACT
-    if facts["levels"] > spec.levels and ((found - found.round()).abs() > slack).any():
+    found = shares * (levels - 1)
+    slack = (levels - 1) / (facts["levels"] - 1) / 2 + EXACT
+    if facts["levels"] > levels and ((found - found.round()).abs() > slack).any():
         raise MismatchError(
-            f"holds values between the {spec.levels} that this model's files hold. If the generator writes "
+            f"holds values between the {levels} that this model's files hold. If the generator writes "
             f"{facts['levels']} levels, make its head with `--levels {facts['levels']}`; else give the file as it was "
             "written."
         )
@@ -106,9 +109,10 @@ def _levels(samples: Tensor, spec: SampleSpec, levels: int) -> Tensor:
 
 
 def _refuse_finer(spec: SampleSpec) -> None:
-    if spec.levels > EIGHT:
+    levels = spec.form.levels
+    if levels > LEVELS:
         raise MismatchError(
-            f"samples have {spec.levels} levels of grey, which eight bits do not hold. Jpeg, noise and all else that "
+            f"samples have {levels} levels of grey, which eight bits do not hold. Jpeg, noise and all else that "
             "happens to 8-bit files is not known for them; leave it out."
         )
 

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from morelli.errors import MismatchError, UnreadableSample
 from morelli.features.protocol import SampleSpec
+from morelli.numerics.file_form import LEVELS
 from morelli.storage.codings import coding_of, is_lossless_webp
-from morelli.storage.depth import EIGHT, check_depth, from_eight_bits, scaled, span_of, to_eight_bits, to_sixteen_bits
+from morelli.storage.depth import check_depth, from_eight_bits, scaled, span_of, to_eight_bits, to_sixteen_bits
 from morelli.storage.dicom import decode_dicom, is_dicom
 from morelli.storage.guard import guarded
 
@@ -68,11 +69,11 @@ def decode(data: bytes, spec: SampleSpec, max_pixels: int) -> tuple[Tensor, dict
     span_of(spec)
     if channels not in (1, 3):
         raise MismatchError(f"is a picture, read with 1 or 3 channels; this model reads {channels}. Give it its own.")
-    shares, facts = _decoded(data, channels, max_pixels, spec.window)
+    shares, facts = _decoded(data, channels, max_pixels, spec.form.window)
     place = spec.place(*shares.shape[1:])
     if place is None:
         reads = f"{width}x{height}"
-        if spec.grid:
+        if spec.form.grid:
             reads += f" from the middle of {spec.least[1]}x{spec.least[0]} or more"
         raise MismatchError(
             f"is {facts['size'][0]}x{facts['size'][1]}; this model reads {reads}. Pictures are never resized: "
@@ -122,7 +123,7 @@ def _decoded(
         pixels = np.asarray(plain).astype(np.int32)
     facts["size"] = [plain.width, plain.height]
     values = torch.from_numpy(_with_channels(pixels, channels, notes)).double()
-    levels = 65536 if facts["mode"] in GREY_16 else EIGHT
+    levels = 65536 if facts["mode"] in GREY_16 else LEVELS
     return values / (levels - 1), facts | {"levels": levels, "coding": coding_of(facts), "notes": notes}
 
 
@@ -139,7 +140,7 @@ def format_of(data: bytes) -> str:
 def write_image(sample: Tensor, path: Path, spec: SampleSpec) -> None:
     """Writes one sample [c, h, w] in [spec.low, spec.high] without loss: TIFF where the suffix says so, else PNG.
 
-    Of 8 bits where `spec.levels` is 256, else of 16, which hold fewer levels exactly.
+    Of 8 bits where `spec.form.levels` is 256, else of 16, which hold fewer levels exactly.
 
     Raises:
         MismatchError: the sample is not spec.shape, or not of 1 or 3 channels, or of 3 and more than 8 bits.
@@ -149,10 +150,10 @@ def write_image(sample: Tensor, path: Path, spec: SampleSpec) -> None:
     channels = len(sample)
     if channels not in (1, 3):
         raise MismatchError(f"{path.name} has {channels} channels; a picture is written from 1 or 3. Split it first.")
-    if channels == 3 and spec.levels > EIGHT:
+    if channels == 3 and spec.form.levels > LEVELS:
         raise MismatchError(f"{path.name} is in colour; more than 8 bits are written of grey alone. Split it first.")
     kind = {".tif": "TIFF", ".tiff": "TIFF"}.get(path.suffix.lower(), "PNG")
-    if spec.levels > EIGHT:
+    if spec.form.levels > LEVELS:
         pixels = to_sixteen_bits(sample.unsqueeze(0), spec)[0, 0].cpu().numpy().astype(np.uint16)
     else:
         drawn = to_eight_bits(sample.unsqueeze(0), spec)[0].cpu().numpy()

@@ -76,17 +76,17 @@ def read_values(data: bytes, table: Table, max_rows: int) -> tuple[Tensor, dict[
 
 
 def write_rows(samples: Tensor, path: str | Path, spec: SampleSpec, delimiter: str = ",") -> None:
-    """Encoded rows [n, spec.table.width] → a table with a header, as the model's owner writes it, rounded.
+    """Encoded rows [n, spec.form.table.width] → a table with a header, as the model's owner writes it, rounded.
 
     Raises MismatchError where the spec has no table or the rows are of another one.
     """
-    if spec.table is None:
+    if spec.form.table is None:
         raise MismatchError("these samples are no ordinary rows: their head was made without a table.")
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
-    writer.writerow(spec.table.names)
-    for row in spec.table.decode(samples).tolist():
-        writer.writerow([_cell(value, column) for value, column in zip(row, spec.table.columns, strict=True)])
+    writer.writerow(spec.form.table.names)
+    for row in spec.form.table.decode(samples).tolist():
+        writer.writerow([_cell(value, column) for value, column in zip(row, spec.form.table.columns, strict=True)])
     Path(path).write_text(text.getvalue(), encoding="utf-8")
 
 

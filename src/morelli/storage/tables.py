@@ -30,8 +30,8 @@ def parse(data: bytes, spec: SampleSpec, max_rows: int) -> tuple[Tensor, dict[st
         UnreadableSample: not text, no rows, too many rows, or a cell that is not a finite number. The texts of
             both start with a verb; the caller puts the file's name in front.
     """
-    if spec.table is not None:
-        return parse_rows(data, spec.table, max_rows)
+    if spec.form.table is not None:
+        return parse_rows(data, spec.form.table, max_rows)
     (columns,) = spec.shape
     text, notes = text_of(data), []
     delimiter = delimiter_of(text, columns)

@@ -12,6 +12,7 @@ import morelli
 from morelli.app.autoencoders import head_from_autoencoder
 from morelli.errors import MismatchError, UnreadableBundle, UnreadableSample
 from morelli.features.protocol import SampleSpec
+from morelli.numerics.file_form import FileForm
 from morelli.storage.latents import read_latents
 from morelli.storage.samples import read_picture
 
@@ -80,7 +81,7 @@ def test_images_of_any_larger_size_are_judged_by_a_window(place: Path, head: Pat
         np.save(place / "wide.npy", rng.standard_normal((count, 4, *sides)).astype(np.float32))
         morelli.reconstruct(place / f"{model}/toy_decoder.safetensors", place / "wide.npy", place / f"wide-{name}")
     attributor = morelli.train(head, place / "wide-own", rate=0.05, perturb=("none",))
-    assert attributor.extractor.spec == SampleSpec((3, 32, 32), 0.0, 1.0, grid=16)
+    assert attributor.extractor.spec == SampleSpec((3, 32, 32), 0.0, 1.0, form=FileForm(grid=16))
     for name, least, most in (("more", 0.75, 1.0), ("theirs", 0.0, 0.2)):
         found = morelli.attribute(place / f"wide-{name}", attributor)
         assert least <= found.counts()["attributed"] / 20 <= most
@@ -96,11 +97,11 @@ def test_own_samples_of_the_windows_size_are_read_whole(head: Path, place: Path)
     np.save(place / "small.npy", np.random.default_rng(2).standard_normal((60, 4, 4, 4)).astype(np.float32))
     morelli.reconstruct(file, place / "small.npy", place / "whole")
     spec = morelli.train(head, place / "whole", rate=0.05, perturb=("none",)).extractor.spec
-    assert (spec.grid, spec.shape) == (0, (3, 32, 32))
+    assert (spec.form.grid, spec.shape) == (0, (3, 32, 32))
 
 
 def test_a_window_begins_on_the_grid_and_away_from_borders() -> None:
-    spec = SampleSpec((3, 32, 32), grid=16)
+    spec = SampleSpec((3, 32, 32), form=FileForm(grid=16))
     assert [spec.place(n, 64) for n in (64, 95, 96, 128, 132)] == [(16, 16), (16, 16), (32, 16), (48, 16), (48, 16)]
     assert spec.place(63, 64) is None
     assert spec.place(32, 32) is None

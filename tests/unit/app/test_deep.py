@@ -21,6 +21,7 @@ from morelli.errors import MismatchError, MorelliError, OutOfRange
 from morelli.features.inversion import Inversion
 from morelli.features.latent_search import LatentSearch
 from morelli.features.observation import EightBit
+from morelli.numerics.file_form import FileForm
 from morelli.storage.samples import stored, write_image
 
 LEVELS, WINDOW = 4096, (2048.0, 4096.0)
@@ -34,7 +35,7 @@ def generator() -> morelli.TorchGenerator:
 
 @pytest.fixture(scope="module")
 def head(generator: morelli.TorchGenerator) -> morelli.Head:
-    return replace(generator.head(256), levels=LEVELS, window=WINDOW)
+    return replace(generator.head(256), form=FileForm(levels=LEVELS, window=WINDOW))
 
 
 def write_dicom(sample: Tensor, path: Path) -> None:
@@ -76,7 +77,7 @@ def test_dicom_folder_to_verdict_without_a_patient(
     (suspects / "torn.dcm").write_bytes((suspects / "000.dcm").read_bytes()[:700])
     morelli.train(head, own, rate=0.05, out=tmp_path / "my.attributor")
     attributor = load_attributor(tmp_path / "my.attributor")[0]
-    assert attributor.extractor.spec.levels == LEVELS and attributor.extractor.spec.window == WINDOW
+    assert attributor.extractor.spec.form.levels == LEVELS and attributor.extractor.spec.form.window == WINDOW
     assert any("of which no corruption is known" in text for text in attributor.card["warnings"])
     report = morelli.attribute(suspects, tmp_path / "my.attributor", csv=tmp_path / "v.csv")
     outcomes = {Path(each.file).name: each.verdict.outcome.value for each in report.judged}
@@ -100,7 +101,7 @@ def test_training_learns_from_what_files_hold(
     of_files = morelli.train(head, files, rate=0.05)
     of_tensor = morelli.train(head, stored(made, spec), rate=0.05)
     torch.testing.assert_close(of_files.held_out, of_tensor.held_out, rtol=1e-3, atol=1e-3)
-    eight = morelli.train(replace(head, levels=256), made, rate=0.05, perturb=("none",))
+    eight = morelli.train(replace(head, form=FileForm(levels=256)), made, rate=0.05, perturb=("none",))
     assert (eight.held_out - of_tensor.held_out).abs().max() > 1e-2
 
 
@@ -108,7 +109,9 @@ def test_eight_bits_of_a_deep_model_are_not_judged(
     tmp_path: Path, head: morelli.Head, generator: morelli.TorchGenerator
 ) -> None:
     attributor = morelli.train(head, generator.samples(70, 1), rate=0.05)
-    write_image(generator.samples(1, 2)[0], tmp_path / "x.png", replace(Inversion(head).spec, levels=256))
+    write_image(
+        generator.samples(1, 2)[0], tmp_path / "x.png", replace(Inversion(head).spec, form=FileForm(levels=256))
+    )
     (judged,) = morelli.attribute(tmp_path / "x.png", attributor).judged
     assert judged.verdict.outcome.value == "inconclusive"
     assert "holds 256 levels of grey; this model's files hold 4096" in judged.verdict.reason
@@ -128,7 +131,7 @@ def test_what_is_known_of_eight_bits_alone_is_refused(head: morelli.Head, genera
 
 def test_cells_are_as_wide_as_a_level(head: morelli.Head, generator: morelli.TorchGenerator) -> None:
     sample = stored(generator.samples(1, 2), Inversion(head).spec)
-    deep, eight = (EightBit().fidelity(each, sample, [{}]) for each in (head, replace(head, levels=256)))
+    deep, eight = (EightBit().fidelity(each, sample, [{}]) for each in (head, replace(head, form=FileForm(levels=256))))
     ratio = (eight.high - eight.low) / (deep.high - deep.low)
     inner = sample.abs() < 0.9
     torch.testing.assert_close(ratio[inner].median(), torch.tensor(4095 / 255), rtol=0.05, atol=0)
@@ -137,15 +140,15 @@ def test_cells_are_as_wide_as_a_level(head: morelli.Head, generator: morelli.Tor
 def test_a_head_keeps_levels_and_window(tmp_path: Path, head: morelli.Head, monkeypatch: pytest.MonkeyPatch) -> None:
     morelli.save(head, tmp_path / "my.head")
     found = load_head(tmp_path / "my.head")
-    assert (found.levels, found.window) == (LEVELS, WINDOW)
-    assert not {"levels", "window"} & set(replace(head, levels=256, window=None).state().settings)
+    assert (found.form.levels, found.form.window) == (LEVELS, WINDOW)
+    assert not {"levels", "window"} & set(replace(head, form=FileForm(levels=256, window=None)).state().settings)
     for wrong in ({"levels": 255}, {"levels": 65537}, {"window": (40.0, 0.0)}):
         with pytest.raises(OutOfRange):
             replace(head, **wrong)
     monkeypatch.setattr(toys, "given", toys.grey_images, raising=False)
     told = {"latent": str(toys.LATENT), "draws": 64}
     head_from_factory("toys:given", tmp_path / "deep.head", levels=4096, window="2048,4096", **told)
-    assert load_head(tmp_path / "deep.head").window == WINDOW
+    assert load_head(tmp_path / "deep.head").form.window == WINDOW
     with pytest.raises(MorelliError, match="the window is '40'; expected centre and width"):
         head_from_factory("toys:given", tmp_path / "x.head", window="40", **told)
     assert not (tmp_path / "x.head").exists()

@@ -53,7 +53,7 @@ def share(found: list[str]) -> float:
 
 def test_own_clips_are_attributed_wherever_they_were_cut_and_siblings_are_not(trained):
     folder, found = trained
-    assert (found.extractor.spec.rate, found.extractor.hop) == (RATE, FRAME)
+    assert (found.extractor.spec.form.rate, found.extractor.hop) == (RATE, FRAME)
     assert share(outcomes(folder, write(folder / "fresh", 0, 2, 12))) > 0.8
     assert share(outcomes(folder, write(folder / "cut", 0, 2, 12, cut=13))) > 0.6
     assert share(outcomes(folder, write(folder / "sibling", 1, 2, 12))) < 0.2
@@ -108,7 +108,7 @@ def test_other_methods_read_sound_too(trained, tmp_path):
     other = write(tmp_path / "other", 1, 5, 10)
     for settings in ({"method": "flipad", "inversion": "closed-form"}, {"method": "dctpad"}):
         found = morelli.train(head, own, other, detector="lda", rate=0.1, **settings)
-        assert found.extractor.spec.rate == RATE
+        assert found.extractor.spec.form.rate == RATE
         assert morelli.attribute(folder / "own" / "0.wav", found).judged[0].verdict.score is not None
 
 

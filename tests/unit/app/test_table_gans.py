@@ -24,6 +24,7 @@ from morelli import (
 from morelli.app.methods import default_method
 from morelli.errors import MorelliError, UnreadableBundle
 from morelli.generators.kl_wgan import build_kl_wgan
+from morelli.numerics.file_form import FileForm
 
 SMALL = {"steps": 2, "width": 8, "batch": 16, "without": ("quality",)}
 
@@ -45,7 +46,7 @@ def test_from_a_table_to_verdicts(table: Path, tmp_path: Path) -> None:
     assert straight.digest() == longer.digest()
     assert longer.table.names == ("a", "b", "c")
     assert [column.decimals for column in longer.table.columns] == [1, 2, 0]
-    spec = SampleSpec((3,), -float("inf"), float("inf"), table=longer.table)
+    spec = SampleSpec((3,), -float("inf"), float("inf"), form=FileForm(table=longer.table))
     for name, count, seed in (("own", 30, 1), ("mine", 8, 2)):
         write_rows(longer.samples(count, seed), tmp_path / f"{name}.csv", spec)
     save(longer.head(100), tmp_path / "head")

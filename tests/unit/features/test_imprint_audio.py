@@ -9,6 +9,7 @@ from toys import FRAME, vocoder_generator
 from morelli import SampleSpec
 from morelli.errors import MismatchError
 from morelli.features.imprint_audio import SoundImprint
+from morelli.numerics.file_form import FileForm
 from morelli.numerics.sound_perturbations import sixteen_bits
 
 LENGTH = 40 * FRAME
@@ -101,6 +102,6 @@ def test_values_that_cannot_be_are_said():
 
 
 def test_it_comes_back():
-    extractor = SoundImprint(SampleSpec((1, LENGTH), rate=16_000), FRAME)
+    extractor = SoundImprint(SampleSpec((1, LENGTH), form=FileForm(rate=16_000)), FRAME)
     again = SoundImprint.from_state(extractor.state())
     assert (again.spec, again.hop) == (extractor.spec, FRAME)

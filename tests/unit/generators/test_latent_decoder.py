@@ -27,7 +27,7 @@ def test_the_head_makes_the_samples(decoder: LatentDecoder) -> None:
     samples = decoder.samples(8, 2)
     torch.testing.assert_close(head.forward(decoder.activations(8, 2)), samples, rtol=1e-4, atol=1e-5)
     assert (head.map.out_shape, head.activation.low, head.activation.high) == ((3, 32, 32), 0.0, 1.0)
-    assert head.grid == 16
+    assert head.form.grid == 16
     assert head.nonnegative  # a ReLU comes before
     assert "layer '19' (convolution, weight 3×8×3×3), (8, 32, 32) → (3, 32, 32)" in decoder.found
     assert torch.equal(samples, decoder.samples(8, 2))
@@ -53,7 +53,7 @@ def test_the_head_keeps_grid_and_autoencoder(decoder: LatentDecoder, tmp_path: P
     again = morelli.load(tmp_path / "a.head")
     assert isinstance(again, morelli.Head)
     images = torch.rand(2, 3, 32, 32)
-    assert again.grid == 16
+    assert again.form.grid == 16
     assert again.autoencoder is not None
     encoded = decoder.autoencoder.encode(images)
     torch.testing.assert_close(again.autoencoder(images).clamp(0, 1), decoder.autoencoder.decode(encoded))

@@ -38,7 +38,7 @@ def test_heads_of_mixed_columns_are_found_and_drawn() -> None:
     found = generator(MIXED, heads=True)
     head = found.head(200)
     assert isinstance(head.activation, Columns)
-    assert Head.from_state(head.state()).table == MIXED
+    assert Head.from_state(head.state()).form.table == MIXED
     samples, again = found.samples(400, 1), found.samples(400, 1)
     assert torch.equal(samples, again)
     assert set(samples[:, 4:].flatten().tolist()) == {0.0, 1.0}
@@ -83,7 +83,7 @@ def test_own_rows_are_explained_and_others_are_not() -> None:
     assert torch.allclose(search.extract(rows[3:5]).values, own.values[3:5], atol=1e-3)
     assert search.certify(rows[:1], [{}]).best <= search.certify(rows[:1], [{}]).judged
     assert len(search.extract(rows[:0])) == 0
-    assert LatentSearch.from_state(search.state()).spec.table == PLAIN
+    assert LatentSearch.from_state(search.state()).spec.form.table == PLAIN
 
 
 def test_mixed_rows_can_be_searched_for() -> None:

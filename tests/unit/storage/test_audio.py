@@ -9,13 +9,14 @@ import torch
 
 from morelli import SampleSpec
 from morelli.errors import MismatchError, MorelliError, UnreadableSample
+from morelli.numerics.file_form import FileForm
 from morelli.storage.audio import format_of, to_sixteen_bits, write_audio, write_coded
 from morelli.storage.codings import mp3_kilobits
 from morelli.storage.samples import Limits, find, read, read_all
 
 soundfile = pytest.importorskip("soundfile")
 RATE = 16_000
-SPEC = SampleSpec((1, 4096), rate=RATE)
+SPEC = SampleSpec((1, 4096), form=FileForm(rate=RATE))
 
 
 def sound(length: int = 10_000, seed: int = 0) -> torch.Tensor:

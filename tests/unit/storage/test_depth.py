@@ -12,12 +12,12 @@ from PIL import Image
 
 from morelli import SampleSpec
 from morelli.errors import MismatchError
-from morelli.features.protocol import ANY
+from morelli.numerics.file_form import ANY, FileForm
 from morelli.storage.samples import from_eight_bits, read, stored, to_eight_bits, write_image
 
-DEEP = SampleSpec((1, 16, 16), -1.0, 1.0, levels=65536)
-TWELVE = replace(DEEP, levels=4096)
-EIGHT = replace(DEEP, levels=256)
+DEEP = SampleSpec((1, 16, 16), -1.0, 1.0, form=FileForm(levels=65536))
+TWELVE = replace(DEEP, form=FileForm(levels=4096))
+EIGHT = replace(DEEP, form=FileForm(levels=256))
 
 
 def samples(seed: int = 0) -> torch.Tensor:
@@ -37,7 +37,7 @@ def test_what_is_written_comes_back_exactly(tmp_path: Path, spec: SampleSpec, na
 
 
 def test_every_level_of_twelve_bits_survives_sixteen(tmp_path: Path) -> None:
-    spec = SampleSpec((1, 64, 64), 0.0, 1.0, levels=4096)
+    spec = SampleSpec((1, 64, 64), 0.0, 1.0, form=FileForm(levels=4096))
     every = (torch.arange(4096).double() / 4095).float().reshape(1, 64, 64)
     write_image(every, tmp_path / "x.png", spec)
     assert torch.equal((read(tmp_path / "x.png", spec).samples * 4095).round().flatten(), torch.arange(4096.0))
@@ -57,7 +57,7 @@ def test_another_depth_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MismatchError, match=r"eight\.png holds 256 levels of grey; this model's files hold 4096"):
         read(tmp_path / "eight.png", TWELVE)
     for name in ("deep.png", "eight.png"):
-        assert read(tmp_path / name, replace(DEEP, levels=ANY)).samples.shape == (1, 1, 16, 16)
+        assert read(tmp_path / name, replace(DEEP, form=FileForm(levels=ANY))).samples.shape == (1, 1, 16, 16)
 
 
 def test_eight_bits_in_a_deeper_file_are_eight_bits(tmp_path: Path) -> None:
@@ -73,5 +73,5 @@ def test_nothing_rounds_deep_samples_to_eight_bits(tmp_path: Path) -> None:
         with pytest.raises(MismatchError, match="which eight bits do not hold"):
             from_eight_bits(torch.zeros(1, 1, 16, 16, dtype=torch.uint8), spec)
     with pytest.raises(MismatchError, match="in colour; more than 8 bits are written of grey alone"):
-        write_image(torch.zeros(3, 16, 16), tmp_path / "x.png", SampleSpec((3, 16, 16), levels=65536))
+        write_image(torch.zeros(3, 16, 16), tmp_path / "x.png", SampleSpec((3, 16, 16), form=FileForm(levels=65536)))
     assert not (tmp_path / "x.png").exists()

@@ -25,10 +25,10 @@ from pydicom.uid import (  # noqa: E402
 
 from morelli import SampleSpec  # noqa: E402
 from morelli.errors import MismatchError, UnreadableSample  # noqa: E402
-from morelli.features.protocol import ANY  # noqa: E402
+from morelli.numerics.file_form import ANY, FileForm  # noqa: E402
 from morelli.storage.samples import Limits, read, read_picture  # noqa: E402
 
-SPEC = SampleSpec((1, 6, 8), 0.0, 1.0, levels=ANY)
+SPEC = SampleSpec((1, 6, 8), 0.0, 1.0, form=FileForm(levels=ANY))
 VALUES = np.random.default_rng(0).integers(0, 4096, (6, 8)).astype(np.uint16)
 NAMES = ("Doe", "19450508", "4711-geheim", "General Hospital")
 
@@ -65,7 +65,7 @@ def shares(path: Path, spec: SampleSpec = SPEC) -> np.ndarray:
 
 
 def test_without_a_window_all_that_the_bits_hold(tmp_path: Path) -> None:
-    reading = read(dicom(tmp_path / "x.dcm"), SampleSpec((1, 6, 8), -1.0, 1.0, levels=4096))
+    reading = read(dicom(tmp_path / "x.dcm"), SampleSpec((1, 6, 8), -1.0, 1.0, form=FileForm(levels=4096)))
     np.testing.assert_allclose(reading.samples[0, 0], VALUES / 4095 * 2 - 1, atol=1e-6)
     facts = reading.facts
     assert (facts["format"], facts["mode"], facts["bits"], facts["levels"]) == ("DICOM", "MONOCHROME2", 12, 4096)
@@ -87,10 +87,10 @@ def test_the_files_own_window_is_respected(tmp_path: Path, exact: bool) -> None:
 def test_the_models_window_overrules_the_files(tmp_path: Path) -> None:
     file = dicom(tmp_path / "x.dcm", WindowCenter=[40, 300], WindowWidth=[80, 1500])
     assert "first of 2 windows taken" in read(file, SPEC).facts["notes"]
-    whole = SampleSpec((1, 6, 8), 0.0, 1.0, levels=4096, window=(2048.0, 4096.0))
+    whole = SampleSpec((1, 6, 8), 0.0, 1.0, form=FileForm(levels=4096, window=(2048.0, 4096.0)))
     np.testing.assert_allclose(shares(file, whole), VALUES / 4095, atol=1e-6)
     with pytest.raises(MismatchError, match="holds 80 levels of grey; this model's files hold 4096"):
-        read(file, SampleSpec((1, 6, 8), 0.0, 1.0, levels=4096))
+        read(file, SampleSpec((1, 6, 8), 0.0, 1.0, form=FileForm(levels=4096)))
 
 
 def test_monochrome1_is_inverted(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ import torch
 
 from morelli import Category, Number, SampleSpec, Table, write_rows
 from morelli.errors import MismatchError, UnreadableSample
+from morelli.numerics.file_form import FileForm
 from morelli.storage.numbers import read_numbers
 from morelli.storage.samples import read
 
 TABLE = Table((Number("alcohol", 1), Number("sulphates", 2, 0.5, 1.0), Category("colour", ("red", "white"))))
-SPEC = SampleSpec((4,), -float("inf"), float("inf"), table=TABLE)
+SPEC = SampleSpec((4,), -float("inf"), float("inf"), form=FileForm(table=TABLE))
 
 
 def put(folder: Path, text: str) -> Path:

@@ -22,6 +22,7 @@ from PIL import Image
 
 from morelli.errors import MismatchError, OutOfRange, UnreadableSample
 from morelli.features.protocol import SampleSpec
+from morelli.numerics.file_form import FileForm
 from morelli.storage.samples import Limits, find, from_eight_bits, read, read_all, to_eight_bits, write_image
 
 RGB = SampleSpec((3, 2, 4))  # 4 wide, 2 high
@@ -138,11 +139,11 @@ def test_sixteen_bit_grey_keeps_every_bit(tmp_path: Path, name: str) -> None:
     else:
         data = encoded(Image.frombytes("I;16B", (4, 2), shades.astype(">u2").tobytes()), "TIFF")
         assert data.startswith(b"MM")
-    deep = replace(UNIT, levels=65536)
+    deep = replace(UNIT, form=FileForm(levels=65536))
     reading = read(put(tmp_path, data, name), deep)
     assert torch.equal(reading.samples, as_expected(shades[None], 65535, UNIT))
     assert (reading.facts["bits"], reading.facts["levels"]) == (16, 65536)
-    assert read(put(tmp_path, data, name), replace(RGB, levels=65536)).samples.shape == (1, 3, 2, 4)
+    assert read(put(tmp_path, data, name), replace(RGB, form=FileForm(levels=65536))).samples.shape == (1, 3, 2, 4)
 
 
 def test_grey_and_colour(tmp_path: Path) -> None:
