@@ -13,10 +13,11 @@ from torch import Tensor
 
 from morelli.app.bundles import save
 from morelli.app.sources import Stage, silent
-from morelli.errors import MismatchError, UnreadableBundle, UnreadableSample
+from morelli.errors import MismatchError, UnreadableSample
 from morelli.features.protocol import SampleSpec
 from morelli.generators.latent_decoder import Autoencoder, LatentDecoder
 from morelli.storage.autoencoders import load_autoencoder
+from morelli.storage.bundle import check_free
 from morelli.storage.latents import SUFFIXES, read_latents
 from morelli.storage.samples import find, from_eight_bits, read_picture, write_image
 
@@ -58,8 +59,7 @@ def head_from_autoencoder(
     Raises:
         MorelliError: see `load_autoencoder`, `LatentDecoder` and what reads the source; nothing is written then.
     """
-    if Path(out).exists() and not overwrite:
-        raise UnreadableBundle(f"{out} exists. Choose another name, or overwrite it (`--overwrite`).")
+    check_free(out, overwrite)
     autoencoder = load_autoencoder(path).to(device)
     latents = None
     if source is not None:
@@ -101,8 +101,7 @@ def reconstruct(
         MorelliError: nothing could be read, or the autoencoder does not fit; nothing is written then.
     """
     place = Path(out)
-    if place.exists() and not (overwrite and place.is_dir()):
-        raise UnreadableBundle(f"{out} exists. Choose another name, or overwrite it (`--overwrite`).")
+    check_free(place, overwrite and place.is_dir())
     autoencoder = load_autoencoder(path).to(device)
     place.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))

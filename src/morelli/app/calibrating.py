@@ -17,11 +17,12 @@ from morelli.app.bundles import load_attributor, save
 from morelli.app.sources import Stage, digests, silent
 from morelli.attribution.attributor import Attributor
 from morelli.attribution.population import ALL, Judged, Population, fit_population
-from morelli.errors import MismatchError, MorelliError, OutOfRange, TooFewSamples, UnreadableBundle, UnreadableSample
+from morelli.errors import MismatchError, MorelliError, OutOfRange, TooFewSamples, UnreadableSample
 from morelli.features.protocol import Facts, SampleSpec
 from morelli.numerics.calibration import relative
 from morelli.numerics.likelihood_ratio import KINDS
 from morelli.numerics.perturbations import Between, Jpeg, Webp, parse
+from morelli.storage.bundle import check_free
 from morelli.storage.images import from_eight_bits, to_eight_bits
 from morelli.storage.samples import Reading, find, read
 
@@ -73,8 +74,8 @@ def calibrate(
         if place is None or place.resolve() == Path(attributor).resolve():
             place, replaced = Path(attributor), True
         attributor = load_attributor(attributor)[0]
-    if place is not None and place.exists() and not replaced:
-        raise UnreadableBundle(f"{place} exists. Choose another name, or overwrite it (`--overwrite`).")
+    if place is not None:
+        check_free(place, replaced)
     sources = _sources(Path(population))
     progress = stage("judging the population", sum(map(len, sources.values())))
     found = _Found(list(attributor.own_scores()))

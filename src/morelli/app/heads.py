@@ -14,10 +14,11 @@ from torch import nn
 
 from morelli.app.bundles import save
 from morelli.app.sources import Stage, silent
-from morelli.errors import MorelliError, UnreadableBundle
+from morelli.errors import MorelliError
 from morelli.generators.onnx_graph import onnx_generator
 from morelli.generators.torch_module import TorchGenerator
 from morelli.numerics.file_form import LEVELS
+from morelli.storage.bundle import check_free
 
 REASON = 400  # characters of a foreign error that are shown
 
@@ -51,7 +52,7 @@ def head_from_factory(
         OutOfRange: levels or a window that no file has. HeadNotFound: see `TorchGenerator`.
         UnsuitableProgram: the whole generator cannot be stored.
     """
-    _check_free(out, overwrite)
+    check_free(out, overwrite)
     told: dict[str, Any] = {"levels": levels, "window": _window(window)}
     made = _call(factory)
     if isinstance(made, nn.Module):
@@ -80,15 +81,10 @@ def head_from_onnx(
     Raises:
         HeadNotFound, MorelliError: see `onnx_generator`.
     """
-    _check_free(out, overwrite)
+    check_free(out, overwrite)
     told: dict[str, Any] = {"levels": levels, "window": _window(window)}
     made = onnx_generator(path, announce=lambda line: None, layer=layer)
     return _write(made, out, told, draws=draws, whole=False, seed=seed, overwrite=overwrite, stage=stage)
-
-
-def _check_free(out: str | Path, overwrite: bool) -> None:
-    if Path(out).exists() and not overwrite:
-        raise UnreadableBundle(f"{out} exists. Choose another name, or overwrite it (`--overwrite`).")
 
 
 def _write(

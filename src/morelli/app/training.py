@@ -25,7 +25,7 @@ from morelli.detectors.distance import DistanceRecipe
 from morelli.detectors.folds import FoldsRecipe
 from morelli.detectors.protocol import DetectorRecipe
 from morelli.detectors.stacked import StackedRecipe
-from morelli.errors import MorelliError, OutOfRange, TooFewSamples, UnreadableBundle
+from morelli.errors import MorelliError, OutOfRange, TooFewSamples
 from morelli.features.imprint import Imprint
 from morelli.features.imprint_audio import SoundImprint
 from morelli.features.inversion import Inversion
@@ -33,6 +33,7 @@ from morelli.features.observation import Jpeg
 from morelli.features.protocol import Extractor, Features
 from morelli.numerics.head import Head
 from morelli.numerics.metrics import auroc
+from morelli.storage.bundle import check_free
 
 SEPARATED, ACCEPTED = 0.6, 0.1  # below, above: a warning on the card
 SPARE = 4  # times as many own samples as calibration needs, below which imprints hold none out
@@ -110,8 +111,8 @@ def train(
     Raises:
         MorelliError or one of its kinds: unsuitable head, samples or settings; nothing is written then.
     """
-    if out is not None and Path(out).exists() and not overwrite:
-        raise UnreadableBundle(f"{out} exists. Choose another name, or overwrite it (`--overwrite`).")
+    if out is not None:
+        check_free(out, overwrite)
     head = sized(load_head(head) if isinstance(head, str | Path) else head, own)
     related, kin = compare_siblings(head, siblings)
     search = {"restarts": restarts, "steps": steps, "start": start}

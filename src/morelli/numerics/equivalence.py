@@ -10,9 +10,10 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from morelli.errors import MismatchError
 from morelli.numerics.activation import Clip
 from morelli.numerics.head import Head
-from morelli.numerics.linear import TransposedConv
+from morelli.numerics.linear import Conv, Dense, TransposedConv
 from morelli.numerics.program import Program
 
 TOLERANCE = 4e-3  # of the largest weight; bfloat16 rounds by half of it
@@ -54,7 +55,16 @@ def compare_heads(one: Head, other: Head) -> Equivalence:
     The layers before may undo an order always, and a positive scale where they end in a ReLU or nothing; so a last
     layer that is the same up to those says nothing against one network. Whole networks, autoencoders or generators,
     decide. Clamped ranges are brought to one.
+
+    Raises:
+        MismatchError: a head is a sum, a crop or a resampling: its channels cannot be matched one by one.
     """
+    for head in (one, other):
+        if not isinstance(head.map, Dense | Conv | TransposedConv):
+            raise MismatchError(
+                f"a head of {type(head.map).__name__.lower()} layers cannot be compared; expected a single dense or "
+                "convolutional layer. Judge samples of the other model instead."
+            )
     differ = Equivalence(Relation.DIFFERENT, float("inf"))
     if type(one.map) is not type(other.map) or _geometry(one) != _geometry(other) or _kind(one) != _kind(other):
         return differ
@@ -80,12 +90,17 @@ def _kind(head: Head) -> Any:
 
 
 def _geometry(head: Head) -> Any:
-    return getattr(head.map, "geometry", None), getattr(head.map, "weight").shape[2:]  # noqa: B009
+    return getattr(head.map, "geometry", None), _weight(head).shape[2:]
+
+
+def _weight(head: Head) -> Tensor:
+    assert isinstance(head.map, Dense | Conv | TransposedConv)
+    return head.map.weight
 
 
 def _columns(head: Head) -> tuple[Tensor, Tensor]:
     """Weights [inputs, everything else] and bias [outputs], for a range of one that begins at zero."""
-    weight: Tensor = head.map.weight.double()  # type: ignore[attr-defined]
+    weight = _weight(head).double()
     weight = weight if isinstance(head.map, TransposedConv) else weight.transpose(0, 1)
     bias = head.bias.double().flatten()
     if isinstance(head.activation, Clip):

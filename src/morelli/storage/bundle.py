@@ -141,6 +141,12 @@ def _short(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0][:120]
 
 
+def check_free(path: str | Path, overwrite: bool) -> None:
+    """Before work that ends in writing there. Raises UnreadableBundle where something stands that is to stay."""
+    if Path(path).exists() and not overwrite:
+        raise UnreadableBundle(f"{path} exists. Choose another name, or overwrite it (`--overwrite`).")
+
+
 def _refuse_overwriting(path: Path, kind: str, overwrite: bool) -> None:
     try:
         found = read(path).kind
@@ -150,8 +156,7 @@ def _refuse_overwriting(path: Path, kind: str, overwrite: bool) -> None:
         ) from None
     if found != kind:
         raise UnreadableBundle(f"{path} exists and holds a {found}; it is left alone. Choose another name.")
-    if not overwrite:
-        raise UnreadableBundle(f"{path} exists. Choose another name, or overwrite it (`--overwrite`).")
+    check_free(path, overwrite)
 
 
 def _write_through(file: Path, content: bytes) -> None:

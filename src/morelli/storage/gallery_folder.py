@@ -91,8 +91,7 @@ def export_gallery(gallery: Path, file: Path, *, overwrite: bool = False) -> int
     """
     if file.is_dir():
         raise UnreadableBundle(f"{file} is a folder; a gallery is exported to a file. Choose another name.")
-    if file.exists() and not overwrite:
-        raise UnreadableBundle(f"{file} exists. Choose another name, or overwrite it (`--overwrite`).")
+    bundle.check_free(file, overwrite)
     states = read_entries(gallery)
     if not states:
         raise UnreadableBundle(f"{gallery} has no entries to export.")

@@ -144,7 +144,7 @@ def test_a_head_keeps_levels_and_window(tmp_path: Path, head: morelli.Head, monk
     assert not {"levels", "window"} & set(replace(head, form=FileForm(levels=256, window=None)).state().settings)
     for wrong in ({"levels": 255}, {"levels": 65537}, {"window": (40.0, 0.0)}):
         with pytest.raises(OutOfRange):
-            replace(head, **wrong)
+            FileForm(**wrong)
     monkeypatch.setattr(toys, "given", toys.grey_images, raising=False)
     told = {"latent": str(toys.LATENT), "draws": 64}
     head_from_factory("toys:given", tmp_path / "deep.head", levels=4096, window="2048,4096", **told)

@@ -8,6 +8,8 @@ from torch import nn
 from toys import toy_heads
 
 from morelli import Clip, Head, Rescaled, TorchGenerator
+from morelli.errors import MismatchError
+from morelli.numerics.cropped import Cropped
 from morelli.numerics.equivalence import Relation, compare_heads
 
 
@@ -85,3 +87,10 @@ def test_another_range_of_the_same_images(head: Head) -> None:
     unit = Head(replace(head.map, weight=weight), head.bias / 2 + 0.5, Clip(0.0, 1.0), head.anchor)  # type: ignore[type-var]
     assert compare_heads(head, unit).relation is Relation.LAST_LAYER
     assert compare_heads(unit, head).relation is Relation.LAST_LAYER
+
+
+def test_a_head_of_several_layers_is_refused(head: Head) -> None:
+    inner = head.map
+    cropped = Cropped(inner, (0, 0), inner.out_shape)
+    with pytest.raises(MismatchError, match="cropped layers cannot be compared; expected a single dense or"):
+        compare_heads(head, replace(head, map=cropped))
