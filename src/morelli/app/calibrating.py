@@ -21,7 +21,7 @@ from morelli.errors import MismatchError, MorelliError, OutOfRange, TooFewSample
 from morelli.features.protocol import Facts, SampleSpec
 from morelli.numerics.calibration import relative
 from morelli.numerics.likelihood_ratio import KINDS
-from morelli.numerics.perturbations import Between, Jpeg, Webp, parse
+from morelli.numerics.perturbations import Between, Jpeg, Perturbation, Webp, parse
 from morelli.storage.bundle import check_free
 from morelli.storage.images import from_eight_bits, to_eight_bits
 from morelli.storage.samples import Reading, find, read
@@ -216,16 +216,15 @@ def changed(pixels: Tensor, condition: str, rng: torch.Generator) -> tuple[Tenso
     files of it would give: JPEG and WebP say how they are coded.
     """
     wanted = parse(condition)
-    if not isinstance(wanted, Between):
-        names = [condition] * len(pixels)
-    else:
-        shares = torch.rand(len(pixels), generator=rng).tolist()
-        strengths = [wanted.low + share * (wanted.high - wanted.low) for share in shares]
-        whole = wanted.kind in ("crop", "jpeg", "webp")
-        names = [f"{wanted.kind}:{round(x) if whole else round(x, 4)}" for x in strengths]
-    copied = [parse(name).apply(one[None], rng) for name, one in zip(names, pixels, strict=True)]
-    told = [{"coding": name if isinstance(parse(name), Jpeg | Webp) else "none"} for name in names]
-    return torch.cat(copied), list(told)
+    each = wanted.drawn(len(pixels), rng) if isinstance(wanted, Between) else [wanted] * len(pixels)
+    copied = [one.apply(image[None], rng) for one, image in zip(each, pixels, strict=True)]
+    return torch.cat(copied), [{"coding": _coding(one)} for one in each]
+
+
+def _coding(perturbation: Perturbation) -> str:
+    if isinstance(perturbation, Jpeg | Webp):
+        return f"{perturbation.settings()['type']}:{perturbation.quality}"
+    return "none"
 
 
 def _refuse_if_seen(reading: Reading, source: str, attributor: Attributor) -> None:

@@ -15,8 +15,7 @@ from morelli.attribution.kinds import detector_from_state, extractor_from_state
 from morelli.attribution.population import Population
 from morelli.attribution.report import Outcome, Verdict
 from morelli.detectors.folds import Folds
-from morelli.detectors.protocol import Detector, DetectorRecipe, Progress
-from morelli.detectors.stacked import Stacked
+from morelli.detectors.protocol import Detector, DetectorRecipe, Progress, TurnScorer
 from morelli.errors import OutOfRange, TooFewSamples
 from morelli.features.inversion import saturated_share
 from morelli.features.protocol import Extractor, Facts, Features, Turnable
@@ -183,7 +182,7 @@ def least_scores(
     """Features [n, …] → scores [n] and orientations [n], the least score over orientations where any will do."""
     if not any_orientation or not isinstance(extractor, Turnable):
         return detector.score(values).cpu(), torch.zeros(len(values), dtype=torch.long)
-    if isinstance(detector, Stacked):
+    if isinstance(detector, TurnScorer):
         return detector.score_turned(values, extractor.turns).cpu().min(0)
     every = torch.stack([detector.score(values[:, turn.to(values.device)]) for turn in extractor.turns])
     return every.cpu().min(0)

@@ -20,6 +20,7 @@ from morelli.numerics.validation import cllr, cllr_min, devpav, misleading
 ALL, GIVEN = "all", "as given"
 FEWEST, FEWEST_SOURCES = 50, 3  # foreign samples in a condition, and their sources, for a calibrator of its own
 LEVEL = 0.95
+COLUMNS = ("source", "score", "p_value", "condition", "made")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +48,7 @@ class Judged:
             raise MismatchError(f"judged samples have {sorted(counts)} values, of {len(self.sources)} sources.")
 
     def tensors(self) -> dict[str, Tensor]:
-        names = ("source", "score", "p_value", "condition", "made")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in COLUMNS}
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,8 +158,7 @@ class Population:
     @staticmethod
     def from_state(state: State) -> Population:
         settings, tensors = state.settings, state.tensors
-        names = ("source", "score", "p_value", "condition", "made")
-        judged = Judged(tuple(settings["sources"]), *(tensors[name] for name in names))
+        judged = Judged(tuple(settings["sources"]), *(tensors[name] for name in COLUMNS))
         own = {name: tensors[f"own_{i}"] for i, name in enumerate(settings["conditions"])}
         left_out = {}
         if "left_out" in tensors:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -18,6 +18,15 @@ class Detector(Protocol):
         ...
 
     def state(self) -> State: ...
+
+
+@runtime_checkable
+class TurnScorer(Protocol):
+    """A detector that scores features in many orders at once, for less than one after the other."""
+
+    def score_turned(self, features: Tensor, turns: Tensor) -> Tensor:
+        """[n, d] and orders [t, d] → scores [t, n] of features[:, turns[k]]."""
+        ...
 
 
 class DetectorRecipe(Protocol):

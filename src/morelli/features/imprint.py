@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from morelli.errors import MismatchError
 from morelli.features.protocol import Facts, Features, Progress, SampleSpec
+from morelli.numerics.log_covariance import log_covariance
 from morelli.numerics.state import State
 
 LARGEST, TILE = 96, 64  # pixels a side: larger images are averaged over tiles
@@ -20,7 +21,6 @@ QUIET = 0.25  # grey steps that are added to an image's contrast, so that a flat
 STRONG = 16.0  # grey steps, the unit of the coarse residual
 CLIPS = 3.0, 4.0  # of the fine and the coarse residual
 PATCH = 4  # pixels a side
-FLOOR = 1e-2  # share of the mean eigenvalue that is added to every one
 AT_ONCE = 2**19  # numbers of samples worked on together
 FRAME = ("as it is", "mirrored", "upside down", "turned by half")  # what makes a sample upright again
 SQUARE = (
@@ -46,7 +46,7 @@ class Imprint:
     Raises:
         MismatchError: samples that are no images, smaller than 8 pixels a side, or of other channels.
 
-    Source: our own, from the leads in experiments/imprint. The logarithm: Arsigny et al., SIAM J. Matrix Anal. 2007.
+    Source: our own, from the leads in experiments/imprint.
     """
 
     spec: SampleSpec
@@ -110,13 +110,7 @@ class Imprint:
         return maps.flatten(1)
 
     def _neighbours(self, fine: Tensor) -> Tensor:
-        patches = functional.unfold(fine, PATCH, stride=self.stride)
-        patches = patches - patches.mean(2, keepdim=True)
-        values, axes = torch.linalg.eigh(patches @ patches.transpose(1, 2) / patches.shape[2])
-        values = (values + FLOOR * values.mean(1, keepdim=True)).clamp_min(1e-9)
-        logarithm = (axes * values.log()[:, None]) @ axes.transpose(1, 2)
-        rows, columns = torch.triu_indices(*logarithm.shape[1:], device=fine.device)
-        return logarithm[:, rows, columns]
+        return log_covariance(functional.unfold(fine, PATCH, stride=self.stride).mT)
 
     @cached_property
     def turns(self) -> Tensor:

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from morelli.errors import MismatchError
 from morelli.features.protocol import Facts, Features, Progress, SampleSpec
+from morelli.numerics.log_covariance import log_covariance
 from morelli.numerics.state import State
 
 FRAMES = 8  # in a window, at least
@@ -27,7 +28,6 @@ QUIET = 0.5  # steps of 16 bits, added to that size, so that silence is not blow
 CLIP = 4.0
 LOOKED_AT = 300  # samples in which the hop is looked for
 NEAR = 0.8  # of what the best hop shares
-FLOOR = 1e-2  # share of the mean eigenvalue that is added to every one
 AT_ONCE = 2**21  # numbers of samples worked on together
 
 
@@ -122,7 +122,7 @@ class SoundImprint:
         residual, spectrum = levelled(self._steps(clips))
         frames = residual.unflatten(1, (-1, self.hop))
         power = frames.square().mean(1).clamp_min(1e-6).log()
-        covariances = torch.stack([_log_covariance(residual[:, k:]) for k in range(GRID)], 1)
+        covariances = torch.stack([log_covariance(residual[:, k:].unfold(1, PATCH, GRID)) for k in range(GRID)], 1)
         common = covariances.mean(1)
         pattern = frames.mean(1)
         parts = [pattern - pattern.mean(1, keepdim=True), power - power.mean(1, keepdim=True)]
@@ -207,14 +207,3 @@ def _box(values: Tensor, reach: int) -> Tensor:
     places = torch.arange(values.shape[1], device=values.device)
     first, last = (places - reach).clamp_min(0), (places + reach + 1).clamp_max(values.shape[1])
     return ((sums[:, last] - sums[:, first]) / (last - first)).clamp_min(0).to(values)
-
-
-def _log_covariance(residual: Tensor) -> Tensor:
-    """Of patches on every fourth place: the upper triangle of its logarithm, [n, entries]."""
-    patches = residual.unfold(1, PATCH, GRID)
-    patches = patches - patches.mean(1, keepdim=True)
-    values, axes = torch.linalg.eigh(patches.mT @ patches / patches.shape[1])
-    values = (values + FLOOR * values.mean(1, keepdim=True)).clamp_min(1e-9)
-    logarithm = (axes * values.log()[:, None]) @ axes.mT
-    rows, columns = torch.triu_indices(PATCH, PATCH, device=residual.device)
-    return logarithm[:, rows, columns]

@@ -122,9 +122,9 @@ class GanTraining:
                 with torch.no_grad():
                     fake = self._made(rng)
                 loss_critic = critic_loss(self.critic, self._batch(rng), fake, rng)
-                _update(self._adam_critic, loss_critic)
+                update(self._adam_critic, loss_critic)
             loss_generator = generator_loss(self.critic, self._made(rng))
-            _update(self._adam_generator, loss_generator)
+            update(self._adam_generator, loss_generator)
         self._move_average()
         self.done += 1
         return {"critic": float(loss_critic.detach()), "generator": float(loss_generator.detach())}
@@ -193,7 +193,8 @@ def _labelled(images: Tensor, codes: Tensor) -> Tensor:
     return torch.cat([images, codes.to(images).expand(-1, -1, *images.shape[2:])], 1)
 
 
-def _update(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+def update(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step down the gradient of `loss`."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     optimiser.step()

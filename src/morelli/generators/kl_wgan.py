@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from morelli.errors import MismatchError, MorelliError
-from morelli.generators.gan_training import optimiser_from_state, optimiser_state, weights_state
+from morelli.generators.gan_training import optimiser_from_state, optimiser_state, update, weights_state
 from morelli.numerics.state import State
 
 LATENT = 10
@@ -98,9 +98,9 @@ class KlWganTraining:
                 fake = self._made(rng)
             real, made = self.critic(self.data[index]), self._weighted(self.critic(fake))
             loss_critic = (1 - real).relu().mean() + (1 + made).relu().mean()
-            _update(self._optimiser_critic, loss_critic)
+            update(self._optimiser_critic, loss_critic)
         loss_generator = -self._weighted(self.critic(self._made(rng))).mean()
-        _update(self._optimiser_generator, loss_generator)
+        update(self._optimiser_generator, loss_generator)
         self.done += 1
         return {"critic": float(loss_critic.detach()), "generator": float(loss_generator.detach())}
 
@@ -149,9 +149,3 @@ class KlWganTraining:
         optimiser_from_state(self._optimiser_generator, state.parts["optimiser_generator"])
         optimiser_from_state(self._optimiser_critic, state.parts["optimiser_critic"])
         self.done = int(state.settings["done"])
-
-
-def _update(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    optimiser.step()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import remove_parametrizations
 
 from morelli.errors import MismatchError
-from morelli.generators.gan_training import optimiser_from_state, optimiser_state, weights_state
+from morelli.generators.gan_training import optimiser_from_state, optimiser_state, update, weights_state
 from morelli.generators.vocoder import HOP, VOCODERS, Score, build_vocoder
 from morelli.numerics.mel import MARGIN, log_mel, magnitudes, mel_bands
 from morelli.numerics.state import State
@@ -80,11 +80,11 @@ class VocoderTraining:
         if self.done >= settings.alone:
             with torch.autocast("cpu", torch.bfloat16, enabled=settings.bf16):
                 found["critic"] = _critic_loss(self.critic(real), self.critic(fake.detach()))
-                _update(self._adam_critic, found["critic"])
+                update(self._adam_critic, found["critic"])
                 with torch.no_grad():
                     wanted = self.critic(real)
                 found["adversarial"] = _adversarial_loss(wanted, self.critic(fake))
-        _update(self._adam_generator, 10 * found["spectral"] + found.get("adversarial", 0))
+        update(self._adam_generator, 10 * found["spectral"] + found.get("adversarial", 0))
         self.done += 1
         return {name: float(loss.detach()) for name, loss in found.items()}
 
@@ -153,9 +153,3 @@ def _adversarial_loss(real: list[Score], fake: list[Score]) -> Tensor:
         for ours, theirs in zip(seen, wanted, strict=True):
             total = total + FEATURES * (ours.float() - theirs.float()).abs().mean()
     return total
-
-
-def _update(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    optimiser.step()

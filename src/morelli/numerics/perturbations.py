@@ -239,9 +239,13 @@ class Between:
 
     def apply(self, images: Tensor, rng: torch.Generator) -> Tensor:
         _check(images)
-        shares = torch.rand(len(images), generator=rng, device=rng.device).tolist()
-        changed = [self._at(u).apply(image[None], rng) for u, image in zip(shares, images, strict=True)]
+        each = zip(self.drawn(len(images), rng), images, strict=True)
+        changed = [one.apply(image[None], rng) for one, image in each]
         return torch.cat(changed) if changed else images.clone()
+
+    def drawn(self, n: int, rng: torch.Generator) -> list[Perturbation]:
+        """n of them, each of a strength of its own."""
+        return [self._at(share) for share in torch.rand(n, generator=rng, device=rng.device).tolist()]
 
     def points(self) -> tuple[Perturbation, ...]:
         """The weakest, the middle and the strongest; of crops every one."""
