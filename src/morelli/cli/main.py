@@ -6,20 +6,20 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from morelli._version import __version__
-from morelli.cli import calibrating, heads, render, zero_shot
-from morelli.cli.options import SOME_REFUSED, Bf16, Device, Overwrite, Seed, device_of
-from morelli.cli.progress import bars, errors
-from morelli.errors import MorelliError
+from morelli.cli import calibrating, exits, heads, render, zero_shot
+from morelli.cli.answers import answer, beside
+from morelli.cli.options import SOME_REFUSED, AsJson, Bf16, Device, Overwrite, Seed, device_of, refuse
+from morelli.cli.progress import bars
 
 app = typer.Typer(
     name="morelli",
     help="Tells which generative model made a sample, and says how sure it is.\n\n"
-    "Exit codes: 0 done; 2 not done, one line says why; 3 done, but some files were refused.",
+    "Exit codes: 0 done; 2 not done, one line says why; 3 done, but some files were refused; docs/commands.md has all.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -78,12 +78,8 @@ class Family(StrEnum):
 
 
 def main() -> None:
-    """The entry point. Errors raised on purpose become one line and exit code 2."""
-    try:
-        app()
-    except MorelliError as error:
-        errors.print(f"error: {error}", markup=False, soft_wrap=True)
-        sys.exit(2)
+    """The entry point. Whatever happens ends in an exit code, and in one line where it is no result."""
+    sys.exit(exits.run(app))
 
 
 def _show_version(wanted: bool) -> None:
@@ -129,7 +125,7 @@ def train(
         bool, typer.Option("--turned", help="Also train against own images mirrored, transposed and turned.")
     ] = False,
     upright: Annotated[
-        bool, typer.Option("--upright", help="imprint: attribute no sample that was mirrored or turned.")
+        bool, typer.Option("--upright", help="imprint: attribute no image that was mirrored or turned, and no sound that was cut.")
     ] = False,
     perturb: Annotated[
         list[str] | None,
@@ -152,6 +148,7 @@ def train(
         int | None, typer.Option(help="imprint of sound: samples in a frame, where it is not found.")
     ] = None,
     bf16: Bf16 = False,
+    as_json: AsJson = False,
     seed: Seed = 0,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -191,15 +188,9 @@ def train(
             overwrite=overwrite,
             stage=stage,
         )
-    for warning in attributor.card["warnings"]:
-        errors.print(f"warning: {warning}", markup=False, soft_wrap=True)
-    own_card = attributor.card["own"]
-    which = attributor.card.get("calibrated", "held out")
-    which = "held-out ones" if which == "held out" else f"ones {which}"
-    print(f"trained on {own_card['trained_on']} own samples, threshold from {own_card['held_out']} {which}")
-    for condition, area in attributor.card.get("separated", {}).items():
-        print(f"{condition:12s} own samples are told from misplaced and other ones in {area:.2%} of pairs")
-    print(f"written: {out}")
+    beside("warning", attributor.card["warnings"])
+    found = {"written": str(out), "rate": attributor.rate, "threshold": attributor.threshold, "card": attributor.card}
+    answer(found, render.training(attributor.card, out), as_json)
 
 
 @app.command()
@@ -273,9 +264,10 @@ def train_gan(
     critic_width: Annotated[int | None, typer.Option(help="Of the critic, where it differs.")] = None,
     batch: Annotated[int | None, typer.Option(help="By default the paper's 128 images, of kl-wgan 256 rows.")] = None,
     without: Annotated[list[str] | None, typer.Option(help="kl-wgan: a column to leave out. May be repeated.")] = None,
-    size: Annotated[int, typer.Option(help="Pixels a side: 64 or 128.")] = 64,
-    channels: Annotated[int, typer.Option(help="1 for grey, 3 for colour.")] = 3,
+    size: Annotated[int | None, typer.Option(help="Pixels a side: 64, the default, or 128.")] = None,
+    channels: Annotated[int | None, typer.Option(help="1 for grey, 3, the default, for colour.")] = None,
     bf16: Bf16 = False,
+    as_json: AsJson = False,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
@@ -286,38 +278,21 @@ def train_gan(
     from morelli.app.gans import train_gan as run
     from morelli.app.table_gans import FAMILIES, train_table_gan
 
-    sizes = {name: value for name, value in (("width", width), ("batch", batch)) if value is not None}
-    if str(family) in FAMILIES:
-        with bars() as stage:
-            train_table_gan(
-                images,
-                out,
-                family=str(family),
-                steps=steps,
-                without=without or (),
-                seed=seed,
-                device=device_of(device),
-                stage=stage,
-                **sizes,
-            )
-        print(f"written: {out}")
-        return
+    name = str(family)
+    said = {"width": width, "batch": batch, "critic_width": critic_width, "size": size, "channels": channels}
+    given = {setting: value for setting, value in said.items() if value is not None}
+    of_images = {"--critic-width": critic_width, "--size": size, "--channels": channels, "--bf16": bf16}
+    if name in FAMILIES:
+        refuse(of_images, "a family of images", f"--family {name}")
+    else:
+        refuse({"--without": without}, "a family of tables, as kl-wgan,", f"--family {name}")
     with bars() as stage:
-        run(
-            images,
-            out,
-            family=str(family),
-            steps=steps,
-            **sizes,
-            critic_width=critic_width,
-            seed=seed,
-            bf16=bf16,
-            device=device_of(device),
-            channels=channels,
-            size=size,
-            stage=stage,
-        )
-    print(f"written: {out}")
+        common: dict[str, Any] = {"family": name, "steps": steps, "seed": seed, "device": device_of(device)}
+        if name in FAMILIES:
+            train_table_gan(images, out, without=without or (), stage=stage, **common, **given)
+        else:
+            run(images, out, bf16=bf16, stage=stage, **common, **given)
+    answer({"written": str(out), "checkpoint": f"{out}.training"} | common, f"written: {out}", as_json)
 
 
 @app.command()
@@ -326,6 +301,7 @@ def demo(
         Path, typer.Option(help="A folder to write images, attributors, result.json and report.html to.")
     ] = Path("demo"),
     fast: Annotated[bool, typer.Option("--fast", help="Fewer samples: well under a minute.")] = False,
+    as_json: AsJson = False,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
@@ -337,9 +313,12 @@ def demo(
 
     with bars() as stage:
         result = run_demo(out, fast=fast, seed=seed, overwrite=overwrite, stage=stage)
-    print(render.comparison(result))
-    print(f"written: {out}/report.html, {out}/result.json; the images are in {out}/images")
+    written = f"written: {out}/report.html, {out}/result.json; the images are in {out}/images"
+    answer({"written": str(out), "result": result}, f"{render.comparison(result)}\n{written}", as_json)
 
 
 calibrating.register(app)
 zero_shot.register(app)
+
+if __name__ == "__main__":
+    main()
