@@ -12,10 +12,13 @@ import pytest
 from morelli import errors
 from morelli.cli import exits, main
 
-MAIN = "import sys, morelli.cli.main as cli; sys.argv[0] = 'morelli'; {}; cli.main()"
+MAIN = """
+import sys, time, types, morelli.cli.main as cli
+sys.modules["morelli.app.bundles"] = types.SimpleNamespace(inspect={})  # spares the import of torch
+cli.render.bundle = {}
+cli.main()
+"""
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
-
-
 
 
 @pytest.fixture
@@ -121,9 +124,9 @@ def test_an_interruption_in_a_command_is_130(run, raising) -> None:
 
 
 def test_ctrl_c_is_130_and_one_line() -> None:
-    waiting = "import time, morelli.app.bundles as b; b.inspect = lambda path: (print('up', flush=True), time.sleep(60))"
+    waiting = "lambda path: (print('up', flush=True), time.sleep(60))"
     process = subprocess.Popen(
-        [sys.executable, "-c", MAIN.format(waiting), "inspect", "x"],
+        [sys.executable, "-c", MAIN.format(waiting, "str"), "inspect", "x"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -139,11 +142,13 @@ def test_ctrl_c_is_130_and_one_line() -> None:
 
 @pytest.mark.parametrize("lines", [1, 100_000])
 def test_a_closed_pipe_is_141_and_silent(lines: int) -> None:
-    many = f"cli.render.bundle = lambda found: 'line\\n' * {lines}; import morelli.app.bundles as b; b.inspect = str"
     reader, writer = os.pipe()
     os.close(reader)
     process = subprocess.Popen(
-        [sys.executable, "-c", MAIN.format(many), "inspect", "x"], stdout=writer, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", MAIN.format("str", f"lambda found: 'line\\n' * {lines}"), "inspect", "x"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     os.close(writer)
     _, err = process.communicate(timeout=30)
@@ -153,7 +158,7 @@ def test_a_closed_pipe_is_141_and_silent(lines: int) -> None:
 def test_a_full_disk_behind_standard_output_is_told() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full on this system")
-    script = MAIN.format("import morelli.app.bundles as b; b.inspect = str; cli.render.bundle = str")
+    script = MAIN.format("str", "str")
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             [sys.executable, "-c", script, "inspect", "x"], stdout=full, stderr=subprocess.PIPE, text=True, check=False

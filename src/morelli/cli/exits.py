@@ -37,7 +37,7 @@ def run(app: Callable[..., Any]) -> int:
     except Exception as error:
         return _told(error)
     if code == INTERRUPTED:
-        _say("Interrupted", "interrupted. Nothing half written is left; what keeps a checkpoint or a CSV goes on there.")
+        _say("Interrupted", "interrupted. Nothing half written is left; a checkpoint or a CSV goes on where it is.")
     return int(code or DONE)
 
 

@@ -125,7 +125,10 @@ def train(
         bool, typer.Option("--turned", help="Also train against own images mirrored, transposed and turned.")
     ] = False,
     upright: Annotated[
-        bool, typer.Option("--upright", help="imprint: attribute no image that was mirrored or turned, and no sound that was cut.")
+        bool,
+        typer.Option(
+            "--upright", help="imprint: attribute no image that was mirrored or turned, no sound that was cut."
+        ),
     ] = False,
     perturb: Annotated[
         list[str] | None,

@@ -39,4 +39,6 @@ def refuse(given: Mapping[str, object], theirs: str, here: str) -> None:
     named = [name for name, value in given.items() if value not in (None, False, "", [], ())]
     if named:
         them = "it" if len(named) == 1 else "them"
-        raise MorelliError(f"{', '.join(named)} given, but only {theirs} takes {them}, and this is {here}. Leave {them} out.")
+        raise MorelliError(
+            f"{', '.join(named)} given, but only {theirs} takes {them}, and this is {here}. Leave {them} out."
+        )

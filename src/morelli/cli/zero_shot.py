@@ -87,8 +87,9 @@ def gallery(
         done["removed"] = remove
         lines.append(f"removed: {remove}")
     if export is not None:
-        done["exported"] = {"entries": galleries.export_gallery(gallery, export, overwrite=overwrite), "to": str(export)}
-        lines.append(f"exported: {done['exported']['entries']} entries to {export}")
+        entries = galleries.export_gallery(gallery, export, overwrite=overwrite)
+        done["exported"] = {"entries": entries, "to": str(export)}
+        lines.append(f"exported: {entries} entries to {export}")
     if not lines:
         done = galleries.cards(gallery, card)
         lines.append(render.cards(done))
