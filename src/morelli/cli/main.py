@@ -282,7 +282,13 @@ def train_gan(
     from morelli.app.table_gans import FAMILIES, train_table_gan
 
     name = str(family)
-    said = {"width": width, "batch": batch, "critic_width": critic_width, "size": size, "channels": channels}
+    said: dict[str, Any] = {
+        "width": width,
+        "batch": batch,
+        "critic_width": critic_width,
+        "size": size,
+        "channels": channels,
+    }
     given = {setting: value for setting, value in said.items() if value is not None}
     of_images = {"--critic-width": critic_width, "--size": size, "--channels": channels, "--bf16": bf16}
     if name in FAMILIES:
