@@ -10,7 +10,7 @@ import typer
 
 from morelli.cli import render
 from morelli.cli.answers import answer, beside
-from morelli.cli.options import AsJson, Device, Overwrite, Seed, device_of
+from morelli.cli.options import ATTRIBUTORS, AsJson, Device, Overwrite, Seed, device_of
 from morelli.cli.progress import bars
 
 
@@ -21,7 +21,9 @@ class Calibrator(StrEnum):
 
 
 def calibrate(
-    attributor: Annotated[Path, typer.Argument(help="The attributor, made by `morelli train`.")],
+    attributor: Annotated[
+        Path, typer.Argument(help="The attributor, made by `morelli train`.", autocompletion=ATTRIBUTORS)
+    ],
     population: Annotated[Path, typer.Option(help="A folder with a sub-folder of samples for each other source.")],
     out: Annotated[Path | None, typer.Option(help="Where to write it; by default in place.")] = None,
     calibrator: Annotated[Calibrator, typer.Option(help="From scores to likelihood ratios.")] = Calibrator.logistic,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from morelli.cli.answers import answer, beside
-from morelli.cli.options import SOME_REFUSED, AsJson, Device, Overwrite, Seed, device_of, refuse
+from morelli.cli.options import BUNDLES, HEADS, SOME_REFUSED, AsJson, Device, Overwrite, Seed, device_of, refuse
 from morelli.cli.progress import bars
 from morelli.errors import MorelliError
 
@@ -107,8 +107,11 @@ def reconstruct(
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(help="A head or an attributor.")],
-    second: Annotated[list[str], typer.Argument(help="Another head; or samples of another model, for an attributor.")],
+    first: Annotated[Path, typer.Argument(help="A head or an attributor.", autocompletion=BUNDLES)],
+    second: Annotated[
+        list[str],
+        typer.Argument(help="Another head; or samples of another model, for an attributor.", autocompletion=HEADS),
+    ],
     level: Annotated[float, typer.Option(help="P-value below which samples count as told apart.")] = 0.01,
     as_json: AsJson = False,
     device: Device = "auto",

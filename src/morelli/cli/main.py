@@ -13,7 +13,19 @@ import typer
 from morelli._version import __version__
 from morelli.cli import calibrating, exits, heads, render, zero_shot
 from morelli.cli.answers import answer, beside
-from morelli.cli.options import SOME_REFUSED, AsJson, Bf16, Device, Overwrite, Seed, device_of, refuse
+from morelli.cli.options import (
+    ATTRIBUTORS,
+    BUNDLES,
+    HEADS,
+    SOME_REFUSED,
+    AsJson,
+    Bf16,
+    Device,
+    Overwrite,
+    Seed,
+    device_of,
+    refuse,
+)
 from morelli.cli.progress import bars
 
 app = typer.Typer(
@@ -101,7 +113,9 @@ heads.register(app)
 
 @app.command()
 def train(
-    head: Annotated[Path, typer.Argument(help="The head of your generator, made by `morelli head`.")],
+    head: Annotated[
+        Path, typer.Argument(help="The head of your generator, made by `morelli head`.", autocompletion=HEADS)
+    ],
     own: Annotated[list[str], typer.Option(help="Samples of your generator: folder, file or glob. May be repeated.")],
     out: Annotated[Path, typer.Option(help="Where to write the attributor.")],
     other: Annotated[list[str] | None, typer.Option(help="Samples of anything else, for training.")] = None,
@@ -144,7 +158,8 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Of the latents' search, in place of 1000 (latent: 40).")] = None,
     start: Annotated[Start | None, typer.Option(help="Where sm-inv's search starts.")] = None,
     sibling: Annotated[
-        list[str] | None, typer.Option(help="Head of a model to tell this one from: is its decoder the same?")
+        list[str] | None,
+        typer.Option(help="Head of a model to tell this one from: is its decoder the same?", autocompletion=HEADS),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Of Deep SAD, in place of the paper's 50 or 100.")] = None,
     hop: Annotated[
@@ -199,7 +214,9 @@ def train(
 @app.command()
 def attribute(
     files: Annotated[list[str], typer.Argument(help="What to judge: folders, files or globs.")],
-    attributor: Annotated[Path, typer.Option("--with", help="The attributor, made by `morelli train`.")],
+    attributor: Annotated[
+        Path, typer.Option("--with", help="The attributor, made by `morelli train`.", autocompletion=ATTRIBUTORS)
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole report as JSON.")] = False,
     csv: Annotated[
         Path | None, typer.Option(help="Write verdicts here as they come; goes on after an interruption.")
@@ -242,7 +259,7 @@ def attribute(
 
 @app.command()
 def inspect(
-    bundle: Annotated[Path, typer.Argument(help="A head or an attributor.")],
+    bundle: Annotated[Path, typer.Argument(help="A head or an attributor.", autocompletion=BUNDLES)],
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Say what a bundle holds. Nothing in it is executed.

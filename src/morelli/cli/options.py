@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
+from morelli.cli.completion import devices, ending
 from morelli.cli.exits import SOME_REFUSED as SOME_REFUSED
 from morelli.errors import MorelliError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
-Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu or cuda.")]
+Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu or cuda.", autocompletion=devices)]
+HEADS, ATTRIBUTORS, GALLERIES = ending(".head"), ending(".attributor"), ending(".gallery")
+BUNDLES = ending(".head", ".attributor")
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is at the output path.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**31, help="Of every random choice.")]
 Bf16 = Annotated[bool, typer.Option("--bf16", help="Train in bfloat16: faster on hardware that has it.")]

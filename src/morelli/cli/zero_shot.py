@@ -9,10 +9,10 @@ import typer
 
 from morelli.cli import render
 from morelli.cli.answers import answer, beside
-from morelli.cli.options import SOME_REFUSED, AsJson, Device, Overwrite, device_of
+from morelli.cli.options import GALLERIES, SOME_REFUSED, AsJson, Device, Overwrite, device_of
 from morelli.cli.progress import bars
 
-Where = Annotated[Path, typer.Option("--gallery", help="The gallery, a folder.")]
+Where = Annotated[Path, typer.Option("--gallery", help="The gallery, a folder.", autocompletion=GALLERIES)]
 Network = Annotated[Path | None, typer.Option(help="A fingerprint network of your own, in place of the shipped one.")]
 Rate = Annotated[float, typer.Option(help="Unknown models are taken for a known one at most so often.")]
 
@@ -63,7 +63,7 @@ def enrol(
 
 
 def gallery(
-    gallery: Annotated[Path, typer.Argument(help="The gallery, a folder.")],
+    gallery: Annotated[Path, typer.Argument(help="The gallery, a folder.", autocompletion=GALLERIES)],
     card: Annotated[str | None, typer.Option(help="Show what is known of this entry.")] = None,
     remove: Annotated[str | None, typer.Option(help="Remove this entry.")] = None,
     export: Annotated[Path | None, typer.Option(help="Write all entries to this one file (.zip).")] = None,
