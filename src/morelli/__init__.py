@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from morelli.app.galleries import enrol
     from morelli.app.gans import train_gan
     from morelli.app.identifying import identify, lineage, verify
+    from morelli.app.pretrained import from_pretrained, save_pretrained
     from morelli.app.table_gans import train_table_gan
     from morelli.app.training import train
     from morelli.attribution.attributor import Attributor
@@ -46,6 +47,7 @@ _WHERE = {
     "calibrate": "app.calibrating",
     "compare": "app.comparing",
     "enrol": "app.galleries",
+    "from_pretrained": "app.pretrained",
     "identify": "app.identifying",
     "inspect": "app.bundles",
     "lineage": "app.identifying",
@@ -53,6 +55,7 @@ _WHERE = {
     "load_weights": "generators.checkpoint",
     "reconstruct": "app.autoencoders",
     "save": "app.bundles",
+    "save_pretrained": "app.pretrained",
     "train": "app.training",
     "train_bank": "app.banks",
     "train_fingerprint": "app.fingerprints",
@@ -114,6 +117,7 @@ __all__ = [
     "calibrate",
     "compare",
     "enrol",
+    "from_pretrained",
     "identify",
     "inspect",
     "lineage",
@@ -125,6 +129,7 @@ __all__ = [
     "onnx_generator",
     "reconstruct",
     "save",
+    "save_pretrained",
     "train",
     "train_bank",
     "train_fingerprint",

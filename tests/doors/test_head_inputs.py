@@ -118,7 +118,18 @@ def test_an_onnx_graph(run) -> None:
     [
         ("", "give one source"),
         ("labelled_gan:module --onnx g.onnx", "give one source"),
-        ("--onnx g.onnx --whole", "--whole and --latent are for a factory"),
+        (
+            "--onnx g.onnx --whole --latent 5",
+            "--whole, --latent given, but only a factory takes them, and this is --onnx",
+        ),
+        ("--onnx g.onnx --size 64", "--size given, but only --diffusers takes it, and this is --onnx. Leave it out."),
+        ("labelled_gan:module --latent 8x1x1 --source own", "--source given, but only --diffusers takes it"),
+        ("--diffusers vae --latent 4", "--latent given, but only a factory takes it"),
+        (
+            "--diffusers vae --levels 4096 --layer last",
+            "--layer, --levels given, but only a factory or --onnx takes them",
+        ),
+        ("--diffusers vae --window 300,1500", "--window given"),
         ("--onnx nothing.onnx", "nothing.onnx is no file"),
     ],
 )

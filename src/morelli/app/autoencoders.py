@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from morelli.app.sources import Stage, silent
 from morelli.errors import MismatchError, UnreadableSample
 from morelli.features.protocol import SampleSpec
 from morelli.generators.latent_decoder import Autoencoder, LatentDecoder
+from morelli.numerics.head import Head
 from morelli.storage.autoencoders import load_autoencoder
 from morelli.storage.bundle import check_free
 from morelli.storage.latents import SUFFIXES, read_latents
@@ -60,6 +62,24 @@ def head_from_autoencoder(
         MorelliError: see `load_autoencoder`, `LatentDecoder` and what reads the source; nothing is written then.
     """
     check_free(out, overwrite)
+    settings: dict[str, Any] = {"source": source, "draws": draws, "size": size, "whole": whole}
+    head, found = autoencoder_head(path, **settings, seed=seed, device=device, stage=stage)
+    save(head, out, overwrite=overwrite)
+    return found
+
+
+def autoencoder_head(
+    path: str | Path,
+    *,
+    source: Source | None = None,
+    draws: int = DRAWS,
+    size: int = 128,
+    whole: bool = False,
+    seed: int = 0,
+    device: str = "cpu",
+    stage: Stage = silent,
+) -> tuple[Head, str]:
+    """The head of a latent decoder, and what was found; see `head_from_autoencoder`."""
     autoencoder = load_autoencoder(path).to(device)
     latents = None
     if source is not None:
@@ -76,8 +96,7 @@ def head_from_autoencoder(
     measuring = stage("conditioning of the map", 1)
     head = head.measured() if size <= MEASURED else head
     measuring(1)
-    save(head, out, overwrite=overwrite)
-    return decoder.found
+    return head, decoder.found
 
 
 def reconstruct(

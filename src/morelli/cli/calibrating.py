@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +9,9 @@ from typing import Annotated
 import typer
 
 from morelli.cli import render
-from morelli.cli.options import Device, Overwrite, Seed, device_of
-from morelli.cli.progress import bars, errors
+from morelli.cli.answers import answer, beside
+from morelli.cli.options import ATTRIBUTORS, AsJson, Device, Overwrite, Seed, device_of
+from morelli.cli.progress import bars
 
 
 class Calibrator(StrEnum):
@@ -21,7 +21,9 @@ class Calibrator(StrEnum):
 
 
 def calibrate(
-    attributor: Annotated[Path, typer.Argument(help="The attributor, made by `morelli train`.")],
+    attributor: Annotated[
+        Path, typer.Argument(help="The attributor, made by `morelli train`.", autocompletion=ATTRIBUTORS)
+    ],
     population: Annotated[Path, typer.Option(help="A folder with a sub-folder of samples for each other source.")],
     out: Annotated[Path | None, typer.Option(help="Where to write it; by default in place.")] = None,
     calibrator: Annotated[Calibrator, typer.Option(help="From scores to likelihood ratios.")] = Calibrator.logistic,
@@ -31,7 +33,7 @@ def calibrate(
     copies: Annotated[
         int, typer.Option(min=0, help="Samples of each source that are judged after every condition too.")
     ] = 100,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    as_json: AsJson = False,
     seed: Seed = 0,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -57,11 +59,8 @@ def calibrate(
         )
     assert done.population is not None
     found = done.population.about(done.rate)
-    for warning in found["warnings"]:
-        errors.print(f"warning: {warning}", markup=False, soft_wrap=True)
-    print(json.dumps(found, indent=1) if as_json else render.population(found))
-    if not as_json:
-        print(f"written: {out or attributor}")
+    beside("warning", found["warnings"])
+    answer(found, f"{render.population(found)}\nwritten: {out or attributor}", as_json)
 
 
 def register(app: typer.Typer) -> None:

@@ -6,20 +6,32 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from morelli._version import __version__
-from morelli.cli import calibrating, heads, render, zero_shot
-from morelli.cli.options import SOME_REFUSED, Bf16, Device, Overwrite, Seed, device_of
-from morelli.cli.progress import bars, errors
-from morelli.errors import MorelliError
+from morelli.cli import calibrating, exits, heads, render, zero_shot
+from morelli.cli.answers import answer, beside
+from morelli.cli.options import (
+    ATTRIBUTORS,
+    BUNDLES,
+    HEADS,
+    SOME_REFUSED,
+    AsJson,
+    Bf16,
+    Device,
+    Overwrite,
+    Seed,
+    device_of,
+    refuse,
+)
+from morelli.cli.progress import bars
 
 app = typer.Typer(
     name="morelli",
     help="Tells which generative model made a sample, and says how sure it is.\n\n"
-    "Exit codes: 0 done; 2 not done, one line says why; 3 done, but some files were refused.",
+    "Exit codes: 0 done; 2 not done, one line says why; 3 done, but some files were refused; docs/commands.md has all.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -78,12 +90,8 @@ class Family(StrEnum):
 
 
 def main() -> None:
-    """The entry point. Errors raised on purpose become one line and exit code 2."""
-    try:
-        app()
-    except MorelliError as error:
-        errors.print(f"error: {error}", markup=False, soft_wrap=True)
-        sys.exit(2)
+    """The entry point. Whatever happens ends in an exit code, and in one line where it is no result."""
+    sys.exit(exits.run(app))
 
 
 def _show_version(wanted: bool) -> None:
@@ -105,7 +113,9 @@ heads.register(app)
 
 @app.command()
 def train(
-    head: Annotated[Path, typer.Argument(help="The head of your generator, made by `morelli head`.")],
+    head: Annotated[
+        Path, typer.Argument(help="The head of your generator, made by `morelli head`.", autocompletion=HEADS)
+    ],
     own: Annotated[list[str], typer.Option(help="Samples of your generator: folder, file or glob. May be repeated.")],
     out: Annotated[Path, typer.Option(help="Where to write the attributor.")],
     other: Annotated[list[str] | None, typer.Option(help="Samples of anything else, for training.")] = None,
@@ -129,7 +139,10 @@ def train(
         bool, typer.Option("--turned", help="Also train against own images mirrored, transposed and turned.")
     ] = False,
     upright: Annotated[
-        bool, typer.Option("--upright", help="imprint: attribute no sample that was mirrored or turned.")
+        bool,
+        typer.Option(
+            "--upright", help="imprint: attribute no image that was mirrored or turned, no sound that was cut."
+        ),
     ] = False,
     perturb: Annotated[
         list[str] | None,
@@ -145,13 +158,15 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Of the latents' search, in place of 1000 (latent: 40).")] = None,
     start: Annotated[Start | None, typer.Option(help="Where sm-inv's search starts.")] = None,
     sibling: Annotated[
-        list[str] | None, typer.Option(help="Head of a model to tell this one from: is its decoder the same?")
+        list[str] | None,
+        typer.Option(help="Head of a model to tell this one from: is its decoder the same?", autocompletion=HEADS),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Of Deep SAD, in place of the paper's 50 or 100.")] = None,
     hop: Annotated[
         int | None, typer.Option(help="imprint of sound: samples in a frame, where it is not found.")
     ] = None,
     bf16: Bf16 = False,
+    as_json: AsJson = False,
     seed: Seed = 0,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -191,21 +206,17 @@ def train(
             overwrite=overwrite,
             stage=stage,
         )
-    for warning in attributor.card["warnings"]:
-        errors.print(f"warning: {warning}", markup=False, soft_wrap=True)
-    own_card = attributor.card["own"]
-    which = attributor.card.get("calibrated", "held out")
-    which = "held-out ones" if which == "held out" else f"ones {which}"
-    print(f"trained on {own_card['trained_on']} own samples, threshold from {own_card['held_out']} {which}")
-    for condition, area in attributor.card.get("separated", {}).items():
-        print(f"{condition:12s} own samples are told from misplaced and other ones in {area:.2%} of pairs")
-    print(f"written: {out}")
+    beside("warning", attributor.card["warnings"])
+    found = {"written": str(out), "rate": attributor.rate, "threshold": attributor.threshold, "card": attributor.card}
+    answer(found, render.training(attributor.card, out), as_json)
 
 
 @app.command()
 def attribute(
     files: Annotated[list[str], typer.Argument(help="What to judge: folders, files or globs.")],
-    attributor: Annotated[Path, typer.Option("--with", help="The attributor, made by `morelli train`.")],
+    attributor: Annotated[
+        Path, typer.Option("--with", help="The attributor, made by `morelli train`.", autocompletion=ATTRIBUTORS)
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole report as JSON.")] = False,
     csv: Annotated[
         Path | None, typer.Option(help="Write verdicts here as they come; goes on after an interruption.")
@@ -248,7 +259,7 @@ def attribute(
 
 @app.command()
 def inspect(
-    bundle: Annotated[Path, typer.Argument(help="A head or an attributor.")],
+    bundle: Annotated[Path, typer.Argument(help="A head or an attributor.", autocompletion=BUNDLES)],
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Say what a bundle holds. Nothing in it is executed.
@@ -273,9 +284,10 @@ def train_gan(
     critic_width: Annotated[int | None, typer.Option(help="Of the critic, where it differs.")] = None,
     batch: Annotated[int | None, typer.Option(help="By default the paper's 128 images, of kl-wgan 256 rows.")] = None,
     without: Annotated[list[str] | None, typer.Option(help="kl-wgan: a column to leave out. May be repeated.")] = None,
-    size: Annotated[int, typer.Option(help="Pixels a side: 64 or 128.")] = 64,
-    channels: Annotated[int, typer.Option(help="1 for grey, 3 for colour.")] = 3,
+    size: Annotated[int | None, typer.Option(help="Pixels a side: 64, the default, or 128.")] = None,
+    channels: Annotated[int | None, typer.Option(help="1 for grey, 3, the default, for colour.")] = None,
     bf16: Bf16 = False,
+    as_json: AsJson = False,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
@@ -286,38 +298,27 @@ def train_gan(
     from morelli.app.gans import train_gan as run
     from morelli.app.table_gans import FAMILIES, train_table_gan
 
-    sizes = {name: value for name, value in (("width", width), ("batch", batch)) if value is not None}
-    if str(family) in FAMILIES:
-        with bars() as stage:
-            train_table_gan(
-                images,
-                out,
-                family=str(family),
-                steps=steps,
-                without=without or (),
-                seed=seed,
-                device=device_of(device),
-                stage=stage,
-                **sizes,
-            )
-        print(f"written: {out}")
-        return
+    name = str(family)
+    said: dict[str, Any] = {
+        "width": width,
+        "batch": batch,
+        "critic_width": critic_width,
+        "size": size,
+        "channels": channels,
+    }
+    given = {setting: value for setting, value in said.items() if value is not None}
+    of_images = {"--critic-width": critic_width, "--size": size, "--channels": channels, "--bf16": bf16}
+    if name in FAMILIES:
+        refuse(of_images, "a family of images", f"--family {name}")
+    else:
+        refuse({"--without": without}, "a family of tables, as kl-wgan,", f"--family {name}")
     with bars() as stage:
-        run(
-            images,
-            out,
-            family=str(family),
-            steps=steps,
-            **sizes,
-            critic_width=critic_width,
-            seed=seed,
-            bf16=bf16,
-            device=device_of(device),
-            channels=channels,
-            size=size,
-            stage=stage,
-        )
-    print(f"written: {out}")
+        common: dict[str, Any] = {"family": name, "steps": steps, "seed": seed, "device": device_of(device)}
+        if name in FAMILIES:
+            train_table_gan(images, out, without=without or (), stage=stage, **common, **given)
+        else:
+            run(images, out, bf16=bf16, stage=stage, **common, **given)
+    answer({"written": str(out), "checkpoint": f"{out}.training"} | common, f"written: {out}", as_json)
 
 
 @app.command()
@@ -326,6 +327,7 @@ def demo(
         Path, typer.Option(help="A folder to write images, attributors, result.json and report.html to.")
     ] = Path("demo"),
     fast: Annotated[bool, typer.Option("--fast", help="Fewer samples: well under a minute.")] = False,
+    as_json: AsJson = False,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
@@ -337,9 +339,12 @@ def demo(
 
     with bars() as stage:
         result = run_demo(out, fast=fast, seed=seed, overwrite=overwrite, stage=stage)
-    print(render.comparison(result))
-    print(f"written: {out}/report.html, {out}/result.json; the images are in {out}/images")
+    written = f"written: {out}/report.html, {out}/result.json; the images are in {out}/images"
+    answer({"written": str(out), "result": result}, f"{render.comparison(result)}\n{written}", as_json)
 
 
 calibrating.register(app)
 zero_shot.register(app)
+
+if __name__ == "__main__":
+    main()

@@ -39,6 +39,16 @@ def verdicts(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def training(card: Mapping[str, Any], out: object) -> str:
+    """What an attributor was trained and calibrated on, how well it separates, and where it was written."""
+    own, which = card["own"], card.get("calibrated", "held out")
+    which = "held-out ones" if which == "held out" else f"ones {which}"
+    lines = [f"trained on {own['trained_on']} own samples, threshold from {own['held_out']} {which}"]
+    for condition, area in card.get("separated", {}).items():
+        lines.append(f"{condition:12s} own samples are told from misplaced and other ones in {area:.2%} of pairs")
+    return "\n".join([*lines, f"written: {out}"])
+
+
 def _declared(found: Mapping[str, Any] | None, ratios: Sequence[Mapping[str, Any] | None]) -> list[str]:
     """What likelihood ratios are about, of a single sample in words, and the error rates where samples were judged."""
     if found is None:

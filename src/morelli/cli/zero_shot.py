@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from morelli.cli import render
-from morelli.cli.options import SOME_REFUSED, Device, Overwrite, device_of
-from morelli.cli.progress import bars, errors
+from morelli.cli.answers import answer, beside
+from morelli.cli.options import GALLERIES, SOME_REFUSED, AsJson, Device, Overwrite, device_of
+from morelli.cli.progress import bars
 
-Where = Annotated[Path, typer.Option("--gallery", help="The gallery, a folder.")]
+Where = Annotated[Path, typer.Option("--gallery", help="The gallery, a folder.", autocompletion=GALLERIES)]
 Network = Annotated[Path | None, typer.Option(help="A fingerprint network of your own, in place of the shipped one.")]
 Rate = Annotated[float, typer.Option(help="Unknown models are taken for a known one at most so often.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
 
 
 def enrol(
@@ -31,6 +30,7 @@ def enrol(
     upsample: Annotated[str, typer.Option(help="Where they are guessed: nearest or bilinear.")] = "nearest",
     photographs: Annotated[Path | None, typer.Option(help="For weights: 32 pictures or more to simulate with.")] = None,
     network: Network = None,
+    as_json: AsJson = False,
     device: Device = "auto",
     overwrite: Overwrite = False,
 ) -> None:
@@ -54,17 +54,16 @@ def enrol(
             device=device_of(device),
             stage=stage,
         )
-    for warning in entry.card["warnings"]:
-        errors.print(f"warning: {warning}", markup=False, soft_wrap=True)
-    for refused in entry.card["refused"]:
-        errors.print(f"refused: {refused['reason']}", markup=False, soft_wrap=True)
+    beside("warning", entry.card["warnings"])
+    beside("refused", [refused["reason"] for refused in entry.card["refused"]])
     what = "from weights alone" if entry.predicted else f"{len(entry.fingerprints)} samples"
-    print(f"enrolled: {name}, {what}, in {gallery}")
+    found = {"enrolled": name, "gallery": str(gallery), "predicted": entry.predicted, "card": entry.card}
+    answer(found, f"enrolled: {name}, {what}, in {gallery}", as_json)
     raise typer.Exit(SOME_REFUSED if entry.card["refused"] else 0)
 
 
 def gallery(
-    gallery: Annotated[Path, typer.Argument(help="The gallery, a folder.")],
+    gallery: Annotated[Path, typer.Argument(help="The gallery, a folder.", autocompletion=GALLERIES)],
     card: Annotated[str | None, typer.Option(help="Show what is known of this entry.")] = None,
     remove: Annotated[str | None, typer.Option(help="Remove this entry.")] = None,
     export: Annotated[Path | None, typer.Option(help="Write all entries to this one file (.zip).")] = None,
@@ -78,16 +77,23 @@ def gallery(
     """
     from morelli.app import galleries
 
+    done: dict[str, Any] = {}
+    lines: list[str] = []
     if imported is not None:
-        print(f"imported: {', '.join(galleries.import_gallery(imported, gallery, overwrite=overwrite))}")
+        done["imported"] = galleries.import_gallery(imported, gallery, overwrite=overwrite)
+        lines.append(f"imported: {', '.join(done['imported'])}")
     if remove is not None:
         galleries.remove(remove, gallery)
-        print(f"removed: {remove}")
+        done["removed"] = remove
+        lines.append(f"removed: {remove}")
     if export is not None:
-        print(f"exported: {galleries.export_gallery(gallery, export, overwrite=overwrite)} entries to {export}")
-    if imported is None and remove is None and export is None:
-        cards = galleries.cards(gallery, card)
-        print(json.dumps(cards, indent=1) if as_json else render.cards(cards))
+        entries = galleries.export_gallery(gallery, export, overwrite=overwrite)
+        done["exported"] = {"entries": entries, "to": str(export)}
+        lines.append(f"exported: {entries} entries to {export}")
+    if not lines:
+        done = galleries.cards(gallery, card)
+        lines.append(render.cards(done))
+    answer(done, "\n".join(lines), as_json)
 
 
 def identify(
@@ -109,7 +115,7 @@ def identify(
         found = run(
             samples, gallery, together=together, rate=rate, network=network, device=device_of(device), stage=stage
         )
-    print(json.dumps(found.to_dict(), indent=1) if as_json else render.identification(found.to_dict()))
+    answer(found.to_dict(), render.identification(found.to_dict()), as_json)
     raise typer.Exit(SOME_REFUSED if found.refused else 0)
 
 
@@ -129,7 +135,7 @@ def verify(
 
     with bars() as stage:
         found = run(first, second, rate=rate, network=network, device=device_of(device), stage=stage)
-    print(json.dumps(found.to_dict(), indent=1) if as_json else render.verification(found.to_dict()))
+    answer(found.to_dict(), render.verification(found.to_dict()), as_json)
     raise typer.Exit(SOME_REFUSED if found.refused else 0)
 
 
@@ -149,7 +155,7 @@ def lineage(
 
     with bars() as stage:
         found = run(samples, gallery, rate=rate, network=network, device=device_of(device), stage=stage)
-    print(json.dumps(found.to_dict(), indent=1) if as_json else render.lineage(found.to_dict()))
+    answer(found.to_dict(), render.lineage(found.to_dict()), as_json)
     raise typer.Exit(SOME_REFUSED if found.refused else 0)
 
 

@@ -1,6 +1,6 @@
 """Bundles: a State as two files, `manifest.json` and `tensors.safetensors`. Reading executes nothing.
 
-The format is specified in docs/bundle-format.md.
+The format is specified in docs/bundle-format.md. Both files may also be called as Hugging Face's libraries call theirs.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from morelli.numerics.state import State
 
 FORMAT = 1
 MANIFEST, TENSORS = "manifest.json", "tensors.safetensors"
+CONFIG, WEIGHTS, README = "config.json", "model.safetensors", "README.md"  # the same, with a card beside them
 MANIFEST_LIMIT = 16 * 2**20
 TENSORS_LIMIT = 8 * 2**30
 
@@ -40,9 +41,11 @@ class Bundle:
     version: str
 
 
-def write(path: Path, kind: str, state: State, *, overwrite: bool = False) -> str:
+def write(path: Path, kind: str, state: State, *, overwrite: bool = False, card: str | None = None) -> str:
     """Write a bundle and return its digest. Either the whole bundle is at `path` afterwards, or what was there.
 
+    Args:
+        card: text of a README.md to write beside it; the files are named as Hugging Face's are then.
     Raises:
         UnreadableBundle: something is at `path` and is no bundle of this kind, or `overwrite` is off; or the
             written bundle does not read back; or the folder cannot be written to.
@@ -50,12 +53,12 @@ def write(path: Path, kind: str, state: State, *, overwrite: bool = False) -> st
     if path.exists():
         _refuse_overwriting(path, kind, overwrite)
     try:
-        return _written(path, kind, state)
+        return _written(path, kind, state, card)
     except OSError as error:
         raise UnreadableBundle(f"{path} cannot be written ({error.strerror or error}). Check the folder.") from None
 
 
-def _written(path: Path, kind: str, state: State) -> str:
+def _written(path: Path, kind: str, state: State, card: str | None) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     blob = save({name: tensor.detach().cpu().contiguous() for name, tensor in state.flatten().items()})
     manifest = {
@@ -69,8 +72,10 @@ def _written(path: Path, kind: str, state: State) -> str:
     text = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False) + "\n"
     staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
-        _write_through(staging / TENSORS, blob)
-        _write_through(staging / MANIFEST, text.encode())
+        _write_through(staging / (TENSORS if card is None else WEIGHTS), blob)
+        _write_through(staging / (MANIFEST if card is None else CONFIG), text.encode())
+        if card is not None:
+            _write_through(staging / README, card.encode())
         digest = read(staging, kind).digest
         os.chmod(staging, 0o755)
         _move_into_place(staging, path)
@@ -85,24 +90,29 @@ def read(path: Path, kind: str | None = None) -> Bundle:
     Raises:
         UnreadableBundle: one line that says what is wrong and what to do.
     """
-    raw = _bytes_of(path / MANIFEST, MANIFEST_LIMIT, path)
+    manifest_name, tensors_name = names(path)
+    raw = _bytes_of(path / manifest_name, MANIFEST_LIMIT, path)
     try:
         manifest = json.loads(raw, parse_constant=_refuse_constant)
         found, version = manifest["kind"], str(manifest["morelli"])
         declared, size, content = manifest["sha256"], manifest["bytes"], manifest["content"]
         number = manifest["format"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UnreadableBundle(f"{path}: {MANIFEST} is damaged ({_short(error)}). Make the bundle again.") from None
+        raise UnreadableBundle(
+            f"{path}: {manifest_name} is damaged ({_short(error)}). Make the bundle again."
+        ) from None
     if number != FORMAT:
         raise UnreadableBundle(f"{path} has bundle format {number!r}; this version reads {FORMAT}. Update morelli.")
     if kind is not None and found != kind:
         raise UnreadableBundle(f"{path} holds a {found}; expected a {kind}.")
-    blob = _bytes_of(path / TENSORS, TENSORS_LIMIT, path)
+    blob = _bytes_of(path / tensors_name, TENSORS_LIMIT, path)
     if len(blob) != size:
-        raise UnreadableBundle(f"{path}: {TENSORS} has {len(blob)} bytes instead of {size}. Copy or make it again.")
+        raise UnreadableBundle(
+            f"{path}: {tensors_name} has {len(blob)} bytes instead of {size}. Copy or make it again."
+        )
     if sha256(blob).hexdigest() != declared:
         raise UnreadableBundle(
-            f"{path}: {TENSORS} does not have the digest in {MANIFEST}; it was changed. Do not use it."
+            f"{path}: {tensors_name} does not have the digest in {manifest_name}; it was changed. Do not use it."
         )
     try:
         tensors = load(blob)
@@ -111,6 +121,12 @@ def read(path: Path, kind: str | None = None) -> Bundle:
         raise UnreadableBundle(f"{path}: the content is damaged ({_short(error)}). Make the bundle again.") from None
     _check_finite(path, tensors)
     return Bundle(found, state, sha256(raw).hexdigest(), version)
+
+
+def names(path: Path) -> tuple[str, str]:
+    """What the manifest and the tensors of the bundle at `path` are called."""
+    pretrained = not (path / MANIFEST).exists() and (path / CONFIG).exists()
+    return (CONFIG, WEIGHTS) if pretrained else (MANIFEST, TENSORS)
 
 
 def _bytes_of(file: Path, limit: int, bundle: Path) -> bytes:
@@ -157,6 +173,10 @@ def _refuse_overwriting(path: Path, kind: str, overwrite: bool) -> None:
     if found != kind:
         raise UnreadableBundle(f"{path} exists and holds a {found}; it is left alone. Choose another name.")
     check_free(path, overwrite)
+    known = {MANIFEST, TENSORS, CONFIG, WEIGHTS, README}
+    more = sorted(each.name for each in path.iterdir() if each.name not in known)
+    if more:
+        raise UnreadableBundle(f"{path} also holds {', '.join(more[:3])}; it is left alone. Choose another name.")
 
 
 def _write_through(file: Path, content: bytes) -> None:
