@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from morelli.cli.origins import origins_in
+
 SHOWN = 200
 
 
@@ -24,6 +26,7 @@ def verdicts(report: Mapping[str, Any]) -> str:
         lines.append(f"… and {len(report['verdicts']) - SHOWN} more; use --csv, --json or --report to see all.")
     lines += [f"refused: {refused['reason']}" for refused in report["refused"][:SHOWN]]
     lines += [f"certified: {proof['file']}: {_proved(proof)}" for proof in report.get("certificates", [])[:SHOWN]]
+    lines += origins_in(report["verdicts"])
     if pooled := report.get("together"):
         lines.append(_pooled(pooled))
     if queue := report.get("queue"):
