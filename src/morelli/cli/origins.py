@@ -19,7 +19,7 @@ def origin(found: Mapping[str, Any]) -> str:
     parts = []
     if manifest := found["c2pa"]:
         told = {True: ", says AI-generated", False: ", says not AI-generated", None: ""}[manifest["ai_generated"]]
-        by = f" by {manifest['claim_generator']}" if manifest["claim_generator"] else ""
+        by = f", by {manifest['claim_generator']}" if manifest["claim_generator"] else ""
         signer = f", signed by {manifest['signer']}" if manifest["signer"] else ""
         parts.append(f"C2PA manifest, {manifest['state']}{by}{signer}{told}")
     if found["tools"]:

@@ -17,6 +17,7 @@ from morelli.storage.provenance_xmp import properties
 
 READ = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")  # BMP carries nothing of this kind
 ENTRIES = 64
+ELSEWHERE = ("XMP", "provenance")
 
 
 def provenance_of(data: bytes, kind: str, notes: list[str], trust: str = "") -> dict[str, Any]:
@@ -43,6 +44,8 @@ def provenance_of(data: bytes, kind: str, notes: list[str], trust: str = "") -> 
             notes.append(f"more than {ENTRIES} entries of metadata; the rest is not shown")
             break
     manifest, agents = manifest_of(data, kind, notes, trust)
+    if manifest is None and any((value.where, value.name) == ELSEWHERE for value in values):
+        notes.append("names a C2PA manifest that lies elsewhere; it was not fetched")
     entries = [_entry(value) for value in values[:ENTRIES]]
     named = [entry["tool"] for entry in entries] + [tool_of("claim generator", agent) for agent in agents]
     return {"c2pa": manifest, "metadata": entries, "tools": list(dict.fromkeys(name for name in named if name))}

@@ -14,7 +14,7 @@ from morelli.storage.provenance_values import LOOKED_AT, Value, as_text
 FIELDS = {270: "ImageDescription", 271: "Make", 272: "Model", 305: "Software", 37510: "UserComment"}
 XMP, EXIF = 700, 34665  # a field that holds XMP; where the fields of EXIF begin
 CONTAINED = "XMP in a field"
-DAMAGED = "EXIF data is damaged"
+NAME = "EXIF data"
 EIGHT_BYTES = (16, 18)  # types of pointers in BigTIFF
 ONE_BYTE = (1, 2, 6, 7, 129)  # types: numbers, ASCII, signed, undefined, UTF-8
 MOST = 4096  # fields of one directory
@@ -26,8 +26,8 @@ def fields(data: bytes, notes: list[str]) -> Iterator[Value]:
     try:
         yield from _fields(data)
     except (struct.error, KeyError):
-        if not any(note.startswith(DAMAGED) for note in notes):
-            notes.append(f"{DAMAGED}; what could be read of it is shown")
+        if not any(NAME in note for note in notes):  # the decoder may have said so
+            notes.append(f"{NAME} is damaged; what could be read of it is shown")
 
 
 def _fields(data: bytes) -> Iterator[Value]:
