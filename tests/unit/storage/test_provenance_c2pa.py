@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-
 from morelli.storage.provenance import provenance_of
 
 pytest.importorskip("c2pa", reason="needs the extra c2pa")
