@@ -91,7 +91,7 @@ def statement(place: Path) -> dict:
 def test_facts_alone(run, place: Path) -> None:
     code, out, _ = run("provenance", "suspects")
     assert code == 0
-    assert "suspects/other.png: nothing\n" in out
+    assert "suspects/other.png: nothing found\n" in out
     assert "suspects/told.png: names Stable Diffusion web UI; 1 entry of metadata\n" in out
     assert "  PNG text, parameters [Stable Diffusion web UI]: a toy Steps: 20, Sampler" in out
     assert "no verdict rests on any of it" in out
@@ -112,7 +112,7 @@ def test_what_is_no_picture_is_refused(run, place: Path) -> None:
     assert "holds no certificate" in run("provenance", "suspects", "--trust", "my.pem")[2]
 
 
-def test_manifests_and_roots(run, place: Path) -> None:
+def test_manifests_and_roots(run, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("c2pa", reason="needs the extra c2pa")
     from certificates import chain, with_manifest
 
@@ -123,7 +123,10 @@ def test_manifests_and_roots(run, place: Path) -> None:
     line = "c.png: C2PA manifest, untrusted, by Toy Generator 1.0, signed by Toy signer, Toys, says AI-generated\n"
     assert line in run("provenance", "c.png")[1]
     assert line.replace("untrusted", "valid") in run("provenance", "c.png", "--trust", "root.pem")[1]
-    assert f"says of its origin: {line}" in run("attribute", "c.png", "--with", ATTRIBUTOR, "--device", "cpu")[1]
+    words = ("attribute", "c.png", "--with", ATTRIBUTOR, "--device", "cpu")
+    assert f"says of its origin: {line}" in run(*words)[1]
+    monkeypatch.setitem(sys.modules, "c2pa", None)
+    assert "says of its origin: c.png: C2PA not looked for" in run(*words)[1]
 
 
 def test_beside_the_verdict_and_never_in_it(run, place: Path) -> None:

@@ -9,9 +9,14 @@ SHOWN = 200
 
 
 def origins_in(verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One line for each file that says something of its own origin."""
-    facts = {verdict["file"]: verdict["facts"].get("provenance") or {} for verdict in verdicts[:SHOWN]}
-    return [f"says of its origin: {file}: {origin(found)}" for file, found in facts.items() if any(found.values())]
+    """One line for each file that says something of its own origin, or may do so unread."""
+    lines = []
+    for file, facts in {verdict["file"]: verdict["facts"] for verdict in verdicts[:SHOWN]}.items():
+        found = facts.get("provenance") or {}
+        told = [origin(found)] if any(found.values()) else []
+        told += [note for note in facts.get("notes", ()) if note.startswith("C2PA")]
+        lines += [f"says of its origin: {file}: {'; '.join(told)}"] if told else []
+    return lines
 
 
 def origin(found: Mapping[str, Any]) -> str:
@@ -26,7 +31,7 @@ def origin(found: Mapping[str, Any]) -> str:
         parts.append(f"names {', '.join(found['tools'])}")
     if count := len(found["metadata"]):
         parts.append(f"{count} {'entry' if count == 1 else 'entries'} of metadata")
-    return "; ".join(parts) or "nothing"
+    return "; ".join(parts) or "nothing found"
 
 
 def origins(found: Mapping[str, Any]) -> str:

@@ -197,6 +197,7 @@ def identification(found: Mapping[str, Any], shown: int = 3) -> str:
             likely = ", ".join(f"{c['name']} ({c['score']:.2f})" for c in sample["predicted"][:shown])
             lines.append(f"by weights alone, candidates without a p-value, {sample['file']}: {likely}")
     lines += [f"refused: {refused['reason']}" for refused in found["refused"][:SHOWN]]
+    lines += origins_in(found["samples"])
     gallery = found["gallery"]
     lines += [f"warning: {warning}" for warning in gallery["warnings"]]
     known = gallery["entries"] - gallery["predicted"]

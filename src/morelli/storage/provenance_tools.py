@@ -10,7 +10,7 @@ KNOWN = (  # the first that fits
     ("SwarmUI", SETTINGS, r'"sui_image_params"'),
     ("Fooocus", "fooocus_scheme|Software", r"(?i)^(fooocus|a1111$)"),
     ("Stable Diffusion web UI", SETTINGS, r"\bSteps: \d+, Sampler: "),
-    ("ComfyUI", "prompt|workflow|Make|Model|UserComment", r'"class_type"\s*:|"last_node_id"\s*:'),
+    ("ComfyUI", "prompt|workflow|Make|Model|ImageDescription|UserComment", r'"class_type"\s*:|"last_node_id"\s*:'),
     ("InvokeAI", "invokeai_metadata|invokeai_workflow|invokeai_graph|sd-metadata|Dream", ""),
     ("NovelAI", "Software", r"^NovelAI"),
     ("Draw Things", "CreatorTool", r"^Draw Things"),
