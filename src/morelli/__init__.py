@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from morelli.app.gans import train_gan
     from morelli.app.identifying import identify, lineage, verify
     from morelli.app.pretrained import from_pretrained, save_pretrained
+    from morelli.app.provenance import provenance
+    from morelli.app.signing import sign
     from morelli.app.table_gans import train_table_gan
     from morelli.app.training import train
+    from morelli.app.verifying import verify_report
     from morelli.attribution.attributor import Attributor
     from morelli.attribution.report import Outcome, Report, Verdict
     from morelli.features.protocol import SampleSpec
@@ -53,15 +56,18 @@ _WHERE = {
     "lineage": "app.identifying",
     "load": "app.bundles",
     "load_weights": "generators.checkpoint",
+    "provenance": "app.provenance",
     "reconstruct": "app.autoencoders",
     "save": "app.bundles",
     "save_pretrained": "app.pretrained",
+    "sign": "app.signing",
     "train": "app.training",
     "train_bank": "app.banks",
     "train_fingerprint": "app.fingerprints",
     "train_gan": "app.gans",
     "train_table_gan": "app.table_gans",
     "verify": "app.identifying",
+    "verify_report": "app.verifying",
     "Attributor": "attribution.attributor",
     "Outcome": "attribution.report",
     "Report": "attribution.report",
@@ -127,15 +133,18 @@ __all__ = [
     "load_table_generator",
     "load_weights",
     "onnx_generator",
+    "provenance",
     "reconstruct",
     "save",
     "save_pretrained",
+    "sign",
     "train",
     "train_bank",
     "train_fingerprint",
     "train_gan",
     "train_table_gan",
     "verify",
+    "verify_report",
     "write_image",
     "write_rows",
 ]

@@ -35,3 +35,7 @@ class UnreadableBundle(MorelliError):
 
 class TooFewSamples(MorelliError):
     """There are not enough samples for what is promised, for example a rate below 1/(n+1)."""
+
+
+class UnsuitableKey(MorelliError):
+    """A file holds no key of the kinds that sign here, or is not opened by the passphrase given."""

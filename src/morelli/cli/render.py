@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from morelli.cli.origins import origins_in
+
 SHOWN = 200
 
 
@@ -24,6 +26,7 @@ def verdicts(report: Mapping[str, Any]) -> str:
         lines.append(f"… and {len(report['verdicts']) - SHOWN} more; use --csv, --json or --report to see all.")
     lines += [f"refused: {refused['reason']}" for refused in report["refused"][:SHOWN]]
     lines += [f"certified: {proof['file']}: {_proved(proof)}" for proof in report.get("certificates", [])[:SHOWN]]
+    lines += origins_in(report["verdicts"])
     if pooled := report.get("together"):
         lines.append(_pooled(pooled))
     if queue := report.get("queue"):
@@ -204,6 +207,7 @@ def identification(found: Mapping[str, Any], shown: int = 3) -> str:
             likely = ", ".join(f"{c['name']} ({c['score']:.2f})" for c in sample["predicted"][:shown])
             lines.append(f"by weights alone, candidates without a p-value, {sample['file']}: {likely}")
     lines += [f"refused: {refused['reason']}" for refused in found["refused"][:SHOWN]]
+    lines += origins_in(found["samples"])
     gallery = found["gallery"]
     lines += [f"warning: {warning}" for warning in gallery["warnings"]]
     known = gallery["entries"] - gallery["predicted"]

@@ -17,7 +17,9 @@ from morelli.errors import MismatchError, UnreadableSample
 from morelli.features.protocol import SampleSpec
 from morelli.storage import audio
 from morelli.storage.depth import stored
-from morelli.storage.images import decode, decode_any, from_eight_bits, to_eight_bits, write_image
+from morelli.storage.dicom import is_dicom
+from morelli.storage.images import decode, decode_any, format_of, from_eight_bits, to_eight_bits, write_image
+from morelli.storage.provenance import READ, provenance_of
 from morelli.storage.tables import parse
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "from_eight_bits",
     "read",
     "read_all",
+    "read_origin",
     "read_picture",
     "stored",
     "to_eight_bits",
@@ -75,8 +78,9 @@ class Reading:
         file: its path as given.
         samples: float32 [n, *spec.shape]; a picture lies in [spec.low, spec.high], n = 1; of sound n windows.
         facts: what JSON can hold: `sha256` of the file, `format`, `mode`, `size` [width, height] (of a table
-            [columns, rows], of sound [samples, channels]), `notes` on what was converted; see `images.decode`,
-            `audio.decode` and `tables.parse` for the rest.
+            [columns, rows], of sound [samples, channels]), `notes` on what was converted; of pictures but DICOM,
+            `provenance` (see `provenance.provenance_of`); see `images.decode`, `audio.decode` and `tables.parse` for
+            the rest.
     """
 
     file: str
@@ -98,7 +102,10 @@ def _with_file(path: Path, data: bytes, facts: dict[str, Any]) -> dict[str, Any]
     promised = SUFFIXES.get(path.suffix.lower(), facts["format"])
     if promised != facts["format"]:
         facts["notes"].append(f"suffix {path.suffix} does not match format {facts['format']}")
-    return {"sha256": sha256(data).hexdigest()} | facts
+    found = {"sha256": sha256(data).hexdigest()} | facts
+    if facts["format"] in READ:
+        found["provenance"] = provenance_of(data, facts["format"], facts["notes"])
+    return found
 
 
 def find(source: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -154,6 +161,23 @@ def read_picture(path: Path, limits: Limits = LIMITS) -> tuple[Tensor, dict[str,
     except UnreadableSample as error:
         raise UnreadableSample(f"{_shown(path.name or path)} {error}") from error
     return pixels, _with_file(path, data, facts)
+
+
+def read_origin(path: Path, trust: str = "", limits: Limits = LIMITS) -> dict[str, Any]:
+    """Facts of one picture without decoding it: `sha256`, `format`, `notes`, `provenance` (see `provenance_of`).
+
+    Raises UnreadableSample.
+    """
+    try:
+        data = _bytes(path, limits.max_bytes)
+        if is_dicom(data):
+            raise UnreadableSample("is DICOM; what it says beside its pixels is about a patient. Name a picture.")
+        kind = format_of(data)
+    except UnreadableSample as error:
+        raise UnreadableSample(f"{_shown(path.name or path)} {error}") from error
+    notes: list[str] = []
+    found = provenance_of(data, kind, notes, trust)
+    return {"sha256": sha256(data).hexdigest(), "format": kind, "notes": notes, "provenance": found}
 
 
 def read_all(

@@ -92,6 +92,7 @@ def test_hand_written_rgb_png_is_read_exactly(tmp_path: Path) -> None:
         "levels": 256,
         "coding": "none",
         "notes": [],
+        "provenance": {"c2pa": None, "metadata": [], "tools": []},
     }
 
 
