@@ -1,0 +1,88 @@
+"""A page as a session: its bash and python blocks in order, in one folder, in one process.
+
+A block's first line may name the file that it shows: "# mypkg/gan.py"; it is written and, if Python, also run. Bundles that an
+earlier block wrote may be written again, as a page may show two ways to one thing.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner
+
+from morelli.cli.main import app
+
+FENCE = re.compile(r"^(`{3,})([^\n]*)\n(.*?)^\1$", re.M | re.S)
+WRITTEN = re.compile(r'(?:--out |out=|save\([^\n]*, )"?([\w./-]+)')
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block of a page: what it says it is, its text, and the line it begins on."""
+
+    says: str
+    text: str
+    line: int
+
+    @property
+    def language(self) -> str:
+        return self.says.partition(" ")[0]
+
+    @property
+    def skipped(self) -> str:
+        """Why it is not run; empty where it is."""
+        return self.says.partition(" skip: ")[2]
+
+    @property
+    def runs(self) -> bool:
+        return self.language in ("bash", "python") and not self.skipped
+
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text()
+    return [Block(m[2].strip(), m[3], text.count("\n", 0, m.start()) + 1) for m in FENCE.finditer(text)]
+
+
+def run(page: Path, folder: Path, smaller: dict[str, str]) -> None:
+    """Raises AssertionError, with page and line, where a command fails; what a Python block raises is not caught."""
+    names: dict[str, Any] = {"__name__": "page"}
+    for block in blocks(page):
+        if block.runs:
+            text = block.text
+            for large, small in smaller.items():
+                text = text.replace(large, small)
+            for path in WRITTEN.findall(text):
+                if (folder / path).is_dir():
+                    shutil.rmtree(folder / path)
+            if block.language == "python":
+                run_python(text, f"{page}:{block.line}", folder, names)
+            else:
+                run_shell(text, f"{page}:{block.line}", folder)
+
+
+def run_python(text: str, where: str, folder: Path, names: dict[str, Any]) -> None:
+    if named := re.match(r"# ([\w/]+\.py)\n", text):
+        path = folder / named[1]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        sys.modules.pop(named[1].removesuffix(".py").replace("/", "."), None)
+    exec(compile(text, where, "exec"), names)
+
+
+def run_shell(text: str, where: str, folder: Path) -> None:
+    """`morelli` in this process, as starting Python and torch takes longer than most commands; the rest by bash."""
+    for line in text.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["morelli"]:
+            done = CliRunner().invoke(app, words[1:])
+            assert done.exit_code == 0, f"{where}: {line}\n{done.output}\n{done.exception!r}"
+        elif words:
+            other = subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True, check=False)
+            assert other.returncode == 0, f"{where}: {line}\n{other.stdout}{other.stderr}"
