@@ -38,7 +38,7 @@ SKIPPED = re.compile(r"^(```(?:bash|python)) skip: (.+?)\n(.*?^```)$", re.M | re
 
 
 def prepare(app: Sphinx, page: str, source: list[str]) -> None:
-    """Below a block that the tests do not run stands why; a link to a folder leads to its README; the index lists what is there."""
+    """Blocks that the tests do not run say why; links to folders lead to their README; the index lists what is there."""
     place = (ROOT / page).parent
     text = SKIPPED.sub(r"\1\n\3\n\n*Not run by the tests: \2.*\n", source[0])
     text = re.sub(r"\]\(([^)#:]+)\)", lambda m: f"]({m[1]}/README.md)" if (place / m[1]).is_dir() else m[0], text)
@@ -49,7 +49,9 @@ def prepare(app: Sphinx, page: str, source: list[str]) -> None:
 
 def escape_stars(app: Sphinx, kind: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     """Docstrings are plain text with code in backticks: [n, *out] is a shape and no emphasis."""
-    lines[:] = ["`".join(re.sub(r"\*", r"\\*", p) if i % 2 == 0 else p for i, p in enumerate(line.split("`"))) for line in lines]
+    lines[:] = [
+        "`".join(re.sub(r"\*", r"\\*", p) if i % 2 == 0 else p for i, p in enumerate(line.split("`"))) for line in lines
+    ]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

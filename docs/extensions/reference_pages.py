@@ -43,7 +43,11 @@ class Commands(Written):
             found += ["```bash", example, "```", ""] if example else []
             found += ["| | |", "|---|---|"]
             hints = get_type_hints(command.callback)
-            found += [f"| {called(p, hints[p.name])} | {plain(p.help or '')}{default(p)} |" for p in command.params if p.name in hints]
+            found += [
+                f"| {called(p, hints[p.name])} | {plain(p.help or '')}{default(p)} |"
+                for p in command.params
+                if p.name in hints
+            ]
             found += [""]
         return found
 

@@ -1,7 +1,7 @@
 """A page as a session: its bash and python blocks in order, in one folder, in one process.
 
-A block's first line may name the file that it shows: "# mypkg/gan.py"; it is written and, if Python, also run. Bundles that an
-earlier block wrote may be written again, as a page may show two ways to one thing.
+A Python block's first line may name the file that it shows: "# mypkg/gan.py"; it is written and run. What an earlier block
+wrote may be written again, as a page may show two ways to one thing.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from typer.testing import CliRunner
 from morelli.cli.main import app
 
 FENCE = re.compile(r"^(`{3,})([^\n]*)\n(.*?)^\1$", re.M | re.S)
+EXTRAS = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 WRITTEN = re.compile(r'(?:--out |out=|save\([^\n]*, )"?([\w./-]+)')
 
 
@@ -77,12 +79,14 @@ def run_python(text: str, where: str, folder: Path, names: dict[str, Any]) -> No
 
 
 def run_shell(text: str, where: str, folder: Path) -> None:
-    """`morelli` in this process, as starting Python and torch takes longer than most commands; the rest by bash."""
+    """`morelli` in this process, as starting torch takes longer than most commands; extras are looked up; all else by bash."""
     for line in text.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
         if words[:1] == ["morelli"]:
             done = CliRunner().invoke(app, words[1:])
             assert done.exit_code == 0, f"{where}: {line}\n{done.output}\n{done.exception!r}"
+        elif words[:2] == ["pip", "install"]:
+            assert words[2].partition("[")[2].rstrip("]") in EXTRAS, f"{where}: {line}"
         elif words:
             other = subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True, check=False)
             assert other.returncode == 0, f"{where}: {line}\n{other.stdout}{other.stderr}"
