@@ -38,7 +38,7 @@ SKIPPED = re.compile(r"^(```(?:bash|python)) skip: (.+?)\n(.*?^```)$", re.M | re
 
 
 def prepare(app: Sphinx, page: str, source: list[str]) -> None:
-    """Blocks that the tests do not run say why; links to folders lead to their README; the index lists what is there."""
+    """Blocks that the tests do not run say why; links to folders lead to a README; the index lists what is there."""
     place = (ROOT / page).parent
     text = SKIPPED.sub(r"\1\n\3\n\n*Not run by the tests: \2.*\n", source[0])
     text = re.sub(r"\]\(([^)#:]+)\)", lambda m: f"]({m[1]}/README.md)" if (place / m[1]).is_dir() else m[0], text)

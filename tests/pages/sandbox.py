@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from safetensors.torch import load_file, save_file
 from toys import LATENT, _seeded, imprinting_images, write_tiny_autoencoder
 
 import morelli
@@ -108,13 +109,12 @@ def large_pictures(folder: Path) -> None:
     pictures(other.samples(12, 1), folder / "samples_of_it")
     for i, name in enumerate(("a", "b", "suspects", "lora_samples")):
         pictures(one.samples(6, 2 + i), folder / name)
-    shutil.copy(folder / "suspects/0000.png", folder / "suspect.png")
+    for name in ("suspect.png", "unknown.png"):
+        shutil.copy(folder / "suspects/0000.png", folder / name)
 
 
 def decoders(folder: Path) -> None:
     """Files of weights, as `morelli enrol --weights` reads them: the last blocks of a small decoder."""
-    from safetensors.torch import save_file
-
     layers = _seeded(nn.Sequential(nn.ConvTranspose2d(32, 32, 4, 2, 1), nn.ConvTranspose2d(32, 3, 4, 2, 1)), 0)
     weights = {f"decoder.convT{i + 2}.{name}": t for i, m in enumerate(layers) for name, t in m.state_dict().items()}
     save_file(weights, folder / "vae.safetensors")
@@ -137,6 +137,9 @@ def onnx_graph(folder: Path) -> None:
 def autoencoders(folder: Path) -> None:
     """An autoencoder, a sibling's head, and photographs."""
     write_tiny_autoencoder(folder / "vae")
+    for half, gain in (("encoder", 3), ("decoder", 1.6)):  # as they are, all photographs come out alike
+        weights = load_file(file := folder / f"vae/toy_{half}.safetensors")
+        save_file({name: tensor * (gain if tensor.ndim > 1 else 0) for name, tensor in weights.items()}, file)
     theirs = write_tiny_autoencoder(folder / "other", seed=1)
     head_from_autoencoder(theirs, folder / "theirs.head", size=32, whole=True, draws=20)
     rng = np.random.default_rng(0)

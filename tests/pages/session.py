@@ -1,7 +1,7 @@
 """A page as a session: its bash and python blocks in order, in one folder, in one process.
 
-A Python block's first line may name the file that it shows: "# mypkg/gan.py"; it is written and run. What an earlier block
-wrote may be written again, as a page may show two ways to one thing.
+A Python block's first line may name the file that it shows: "# mypkg/gan.py"; it is written and run. A bundle may be
+written again, as a page may show two ways to one thing.
 """
 
 from __future__ import annotations
@@ -60,13 +60,15 @@ def run(page: Path, folder: Path, smaller: dict[str, str]) -> None:
             text = block.text
             for large, small in smaller.items():
                 text = text.replace(large, small)
-            for path in WRITTEN.findall(text):
-                if (folder / path).is_dir():
-                    shutil.rmtree(folder / path)
             if block.language == "python":
                 run_python(text, f"{page}:{block.line}", folder, names)
             else:
                 run_shell(text, f"{page}:{block.line}", folder)
+
+
+def make_room(text: str, folder: Path) -> None:
+    for path in WRITTEN.findall(text):
+        shutil.rmtree(folder / path, ignore_errors=True)
 
 
 def run_python(text: str, where: str, folder: Path, names: dict[str, Any]) -> None:
@@ -75,16 +77,21 @@ def run_python(text: str, where: str, folder: Path, names: dict[str, Any]) -> No
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         sys.modules.pop(named[1].removesuffix(".py").replace("/", "."), None)
+    make_room(text, folder)
     exec(compile(text, where, "exec"), names)
 
 
 def run_shell(text: str, where: str, folder: Path) -> None:
-    """`morelli` in this process, as starting torch takes longer than most commands; extras are looked up; all else by bash."""
+    """`morelli` in this process, as starting torch takes longer than most commands; extras are looked up; else bash."""
     for line in text.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
         if words[:1] == ["morelli"]:
+            make_room(line, folder)
+            words, target = (words[:-2], words[-1]) if ">" in words else (words, "")
             done = CliRunner().invoke(app, words[1:])
             assert done.exit_code == 0, f"{where}: {line}\n{done.output}\n{done.exception!r}"
+            if target:
+                (folder / target).write_text(done.stdout)
         elif words[:2] == ["pip", "install"]:
             assert words[2].partition("[")[2].rstrip("]") in EXTRAS, f"{where}: {line}"
         elif words:
