@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 from toys import LATENT, _seeded, imprinting_images, write_tiny_autoencoder
 
 import morelli
@@ -143,7 +143,7 @@ def autoencoders(folder: Path) -> None:
     theirs = write_tiny_autoencoder(folder / "other", seed=1)
     head_from_autoencoder(theirs, folder / "theirs.head", size=32, whole=True, draws=20)
     rng = np.random.default_rng(0)
-    for name, count in (("photos", 80), ("suspects", 4), ("samples_of_theirs", 8)):
+    for name, count in (("photos", 80), ("suspects", 4), ("samples_of_theirs", 24)):
         (folder / name).mkdir()
         for i in range(count):
             small = Image.fromarray(rng.integers(0, 255, (6, 6, 3), dtype=np.uint8))
