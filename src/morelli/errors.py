@@ -1,8 +1,25 @@
 """What can go wrong, in a handful of kinds. Doors turn exactly these into one line."""
 
 
+LONGEST = 2000  # characters of a line; of longer ones the middle is left out
+
+
+def printable(text: str) -> str:
+    """One line that a terminal shows as it is: line ends, control characters and what is no Unicode are escaped."""
+    if not text.isprintable():
+        escaped = (each if each.isprintable() else ascii(each)[1:-1] for each in text)
+        text = "".join(escaped)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST * 3 // 4]} … {text[-LONGEST // 5 :]}"
+
+
 class MorelliError(Exception):
-    """Base of every error that is raised on purpose. The text says what was given, expected, and to do."""
+    """Base of every error that is raised on purpose. The text says what was given, expected, and to do.
+
+    Whatever names and values it quotes, it is one printable line.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class MismatchError(MorelliError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from morelli.attribution.attributor import Attributor
 from morelli.attribution.pooling import pooled_evidence, pooled_p_value
 from morelli.attribution.report import JudgedFile, Outcome, RefusedFile, Report, Verdict
 from morelli.detectors.folds import Folds
-from morelli.errors import MismatchError, UnreadableSample, UnsuitableSolver
+from morelli.errors import MismatchError, UnreadableBundle, UnreadableSample, UnsuitableSolver
 from morelli.features.protocol import Certifier, SampleSpec
 from morelli.numerics.calibration import benjamini_hochberg
 from morelli.storage.journal import Journal
@@ -26,6 +27,16 @@ BATCH = 64
 REFUSED = "refused"
 COLUMNS = ("file", "row", "outcome", "score", "p_value", "reason", "notes", "likelihood_ratio", "facts")
 Result = JudgedFile | RefusedFile
+TYPES: dict[str, type | UnionType] = {  # of a record that was read back
+    "file": str,
+    "row": int | None,
+    "score": int | float | None,
+    "p_value": int | float | None,
+    "reason": str,
+    "notes": dict,
+    "likelihood_ratio": dict | None,
+    "facts": dict,
+}
 
 
 def attribute(
@@ -93,9 +104,18 @@ def _record(result: Result) -> dict[str, Any]:
 
 
 def _result(record: Mapping[str, Any]) -> Result:
-    if record["outcome"] == REFUSED:
-        return RefusedFile(record["file"], record["reason"])
-    return JudgedFile.from_dict(record)
+    try:
+        if record["outcome"] == REFUSED:
+            return RefusedFile(str(record["file"]), str(record["reason"]))
+        judged = JudgedFile.from_dict(record)
+        for name, kinds in TYPES.items():
+            if not isinstance(record[name], kinds):
+                raise TypeError(f"{name} is {record[name]!r}")
+        return judged
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UnreadableBundle(
+            f"the CSV has a line about {record.get('file')!r} that was changed ({error}). Name another."
+        ) from None
 
 
 def _open(attributor: str | Path | Attributor) -> tuple[Attributor, dict[str, Any]]:

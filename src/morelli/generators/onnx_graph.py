@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from morelli.errors import HeadNotFound
+from morelli.errors import HeadNotFound, MorelliError
 from morelli.generators.onnx_file import read_graph, start
 from morelli.generators.onnx_nodes import call_of, linear_nodes, showing
 from morelli.generators.torch_module import TorchGenerator
@@ -46,7 +46,13 @@ class OnnxModule(nn.Module):
         content = model.SerializeToString(deterministic=True)
         self.register_buffer("graph", torch.frombuffer(bytearray(content), dtype=torch.uint8))
         self.rounds = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
-        self.nodes, self.linear_calls = linear_nodes(model.graph, str(path)), list[Call]()
+        try:
+            self.nodes, self.linear_calls = linear_nodes(model.graph, str(path)), list[Call]()
+        except MorelliError:
+            raise
+        except Exception as error:  # a damaged graph: nodes without inputs, attributes of other types
+            reason = f"{type(error).__name__}: {error}"[:120]
+            raise MorelliError(f"{path} is no sound ONNX graph ({reason}). Export it again.") from error
         self.session = start(showing(model, self.nodes), str(path))
         self.output = outputs[0]
 

@@ -47,7 +47,7 @@ def linear_nodes(graph: Any, path: str) -> list[Node]:
     found = [
         _linear_node(node, readers, constant)
         for node in graph.node
-        if node.op_type in LINEAR and not node.domain and node.input[1] in constant and _axes(node) <= 2
+        if node.op_type in LINEAR and not node.domain and set(node.input[1:2]) & constant and _axes(node) <= 2
     ]
     if hidden and (not found or _after(graph, hidden, found[-1])):
         raise HeadNotFound(

@@ -94,7 +94,7 @@ def read(path: Path, kind: str | None = None) -> Bundle:
     raw = _bytes_of(path / manifest_name, MANIFEST_LIMIT, path)
     try:
         manifest = json.loads(raw, parse_constant=_refuse_constant)
-        found, version = manifest["kind"], str(manifest["morelli"])
+        found, version = str(manifest["kind"]), str(manifest["morelli"])
         declared, size, content = manifest["sha256"], manifest["bytes"], manifest["content"]
         number = manifest["format"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:

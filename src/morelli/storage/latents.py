@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -25,8 +24,8 @@ def read_latents(path: Path) -> Tensor:
             parts = [torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float32))]
         else:
             parts = [tensor.float() for _, tensor in sorted(load_file(path).items())]
-    except (OSError, ValueError, TypeError, SafetensorError) as error:
-        reason = str(error).splitlines()[0][:100]
+    except Exception as error:  # the header of .npy is parsed as Python, and fails as that does
+        reason = f"{type(error).__name__}: {error}"[:100]
         raise UnreadableSample(f"{path.name} holds no latents ({reason}); expected .npy or safetensors.") from None
     parts = [part[None] if part.ndim == 3 else part for part in parts]
     shapes = {tuple(part.shape[1:]) for part in parts}
