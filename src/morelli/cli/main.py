@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from morelli._version import __version__
-from morelli.cli import calibrating, heads, render, zero_shot
+from morelli.cli import calibrating, heads, render, serving, zero_shot
 from morelli.cli.options import SOME_REFUSED, Bf16, Device, Overwrite, Seed, device_of
 from morelli.cli.progress import bars, errors
 from morelli.errors import MorelliError
@@ -343,3 +343,4 @@ def demo(
 
 calibrating.register(app)
 zero_shot.register(app)
+serving.register(app)
