@@ -106,6 +106,13 @@ def _service(request: Request) -> Service:
 
 
 Here = Annotated[Service, Depends(_service)]
+PARAMETERS = {"attributor", "together", "fdr"}
+
+
+def _no_others(request: Request) -> None:
+    """A parameter that is misspelt must not be passed over: another attributor would answer."""
+    if others := set(request.query_params) - PARAMETERS:
+        raise Refusal(422, "invalid", f"unknown parameters: {', '.join(sorted(others))[:200]!a}.")
 
 
 Said = dict[int | str, dict[str, Any]]
@@ -121,7 +128,7 @@ def _said(*statuses: int) -> Said:
     }
 
 
-USUAL = _said(401, 421)
+USUAL = _said(401, 421, 422)
 PAGE_SAID: Said = {200: {"content": {"text/html": {}}, "description": "One self-contained page."}}
 JUDGING = _said(400, 401, 403, 404, 408, 413, 415, 421, 422, 429, 500, 503, 504)
 BODY = {
@@ -146,7 +153,7 @@ BODY = {
     }
 }
 
-v1 = APIRouter(prefix="/v1", tags=["judging"])
+v1 = APIRouter(prefix="/v1", tags=["judging"], dependencies=[Depends(_no_others)])
 
 
 @v1.post("/attribute", response_model=models.Report, responses=JUDGING, openapi_extra=BODY)
@@ -197,7 +204,7 @@ async def attributors(here: Here) -> Response:
     return JSONResponse({"attributors": here.about["attributors"]})
 
 
-@v1.get("/gallery", response_model=models.Gallery, responses=_said(401, 404, 421))
+@v1.get("/gallery", response_model=models.Gallery, responses=_said(401, 404, 421, 422))
 async def gallery(here: Here) -> Response:
     """The models that are known."""
     if here.about["gallery"] is None:
@@ -205,19 +212,21 @@ async def gallery(here: Here) -> Response:
     return JSONResponse(here.about["gallery"])
 
 
-@v1.get("/limits", response_model=models.Allowed, responses=USUAL)
-async def limits(here: Here) -> Response:
-    """What one client may send."""
-    return JSONResponse({k: v for k, v in vars(here.settings.limits).items() if k in models.Allowed.model_fields})
+@v1.get("/server", response_model=models.Server, responses=USUAL)
+async def server(here: Here) -> Response:
+    """What there is to ask, and what one client may send."""
+    names, known = [each["name"] for each in here.about["attributors"]], here.about["gallery"]
+    allowed = {k: v for k, v in vars(here.settings.limits).items() if k in models.Allowed.model_fields}
+    return JSONResponse({"attributors": names, "gallery": known and known["name"], "limits": allowed})
 
 
 state = APIRouter(tags=["state"])
 
 
 @state.get("/health", response_model=models.Health, responses=_said(421))
-async def health() -> Response:
+async def health(here: Here) -> Response:
     """The server answers."""
-    return JSONResponse({"status": "ok", "version": __version__})
+    return JSONResponse(_health(here, "ok"))
 
 
 @state.get("/ready", response_model=models.Health, responses=_said(421, 503))
@@ -225,7 +234,11 @@ async def ready(here: Here) -> Response:
     """It takes samples, too; not while it is closing."""
     if not here.desk.ready:
         raise Refusal(503, "closing", "the server is starting or closing.", 5)
-    return JSONResponse({"status": "ready", "version": __version__})
+    return JSONResponse(_health(here, "ready"))
+
+
+def _health(here: Service, status: str) -> dict[str, Any]:
+    return {"status": status, "version": __version__, "token": here.settings.token is not None}
 
 
 @state.get("/metrics", response_class=PlainTextResponse, responses=USUAL)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ class Bench:
         if settings.gallery is not None:
             named = {"rate": settings.rate, "network": settings.network, "device": self._device}
             self._gallery, self._gallery_name = open_gallery(settings.gallery, **named), settings.gallery.name  # type: ignore[arg-type]
+        if self._gallery is not None:  # what is computed once is computed now, not in the first request's time
+            self._gallery[0].rank(self._gallery[0].world.strangers[0][0][:1])
         self._cards = {} if settings.gallery is None else cards(settings.gallery)
 
     def about(self) -> dict[str, Any]:
@@ -94,16 +97,31 @@ class Bench:
         return replace(found, attributor=about, refused=found.refused + refused)
 
     def _named(self, report: Report, order: Order) -> dict[str, Any]:
-        return renamed(report.to_dict(), order["files"])
+        return dict(finite(self._as_sent(report, order).to_dict()))
+
+    def _as_sent(self, report: Report, order: Order) -> Report:
+        """With the uploads' own names throughout, and the command that judges those files again."""
+        named = renamed(report, order["files"])
+        made = getattr(report, "custody", None)
+        if made is None:
+            return named
+        words = ["morelli", "attribute", *(str(name) for _, name, _ in order["files"]), "--with", order["attributor"]]
+        words += ["--json"] + ["--together"] * bool(order.get("together"))
+        words += ["--fdr", str(order["fdr"])] if order.get("fdr") else []
+        changed: dict[str, Any] = {"custody": dict(made) | {"command": shlex.join(words)}}
+        return replace(named, **changed)
 
     def _page(self, order: Order) -> dict[str, Any]:
+        """The page is made where the files lie, to show them; then it gets the names, and the id of what is named."""
         report = self._report(order)
-        with tempfile.TemporaryDirectory(prefix="page.") as folder:
+        named = self._as_sent(report, order)
+        with tempfile.TemporaryDirectory(prefix="morelli.page.") as folder:
             place = Path(folder) / "report.html"
             write_report(report, self._attributors[order["attributor"]][0], place)
             text = place.read_text(encoding="utf-8")
+        before, after = (each.to_dict().get("id", "") for each in (report, named))
         names = [(escape(str(path)), escape(str(name)), "") for path, name, _ in order["files"] if path is not None]
-        return {"page": renamed(text, names), "summary": report.counts()}
+        return {"page": renamed(text.replace(before, after) if before else text, names), "summary": report.counts()}
 
     def _identify(self, orders: Sequence[Order]) -> list[dict[str, Any]]:
         assert self._gallery is not None
@@ -117,7 +135,7 @@ class Bench:
             together = bool(order.get("together")) and len(prints.files) > 0
             found = ranked(prints, gallery, extractor.digest, name=self._gallery_name, together=together)
             found = Identification(found.gallery, found.identified, found.refused + refused)
-            answers.append(renamed(found.to_dict(), order["files"]))
+            answers.append(finite(renamed(found.to_dict(), order["files"])))
         return answers
 
 
@@ -142,7 +160,7 @@ def _described(attributor: Attributor, about: Mapping[str, Any]) -> dict[str, An
 def _reads(spec: SampleSpec) -> dict[str, Any]:
     kind = "picture" if spec.is_image else "sound" if spec.is_audio else "table"
     formats = PICTURES if spec.is_image else SOUNDS if spec.is_audio else ["CSV", "TSV"]
-    return {"kind": kind, "formats": formats, "shape": list(spec.shape)}
+    return {"kind": kind, "formats": formats, "shape": list(spec.shape), "larger": spec.grid > 0}
 
 
 def _part(whole: Report, order: Order) -> Report:
@@ -155,10 +173,10 @@ def _part(whole: Report, order: Order) -> Report:
 
 
 def renamed(value: Any, files: Sequence[File]) -> Any:
-    """The same, with the uploads' own names in place of those they were stored under; no NaN, which JSON has not."""
+    """The same, with the uploads' own names in place of those they were stored under."""
     pairs = [(str(path), str(name)) for path, name, _ in files if path is not None]
     pairs += [(Path(path).name, name) for path, name in pairs]
-    return _renamed(finite(value), pairs)
+    return _renamed(value, pairs)
 
 
 def _renamed(value: Any, pairs: Sequence[tuple[str, str]]) -> Any:
@@ -169,7 +187,9 @@ def _renamed(value: Any, pairs: Sequence[tuple[str, str]]) -> Any:
     if isinstance(value, Mapping):
         return {key: _renamed(each, pairs) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_renamed(each, pairs) for each in value]
+        return type(value)(_renamed(each, pairs) for each in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{each.name: _renamed(getattr(value, each.name), pairs) for each in fields(value)})
     return value
 
 

@@ -139,6 +139,13 @@ class Allowed(BaseModel):
     rate_limit: int
 
 
+class Server(BaseModel):
+    attributors: list[str] = Field(description="Their names; the first is used where none is given.")
+    gallery: str | None
+    limits: Allowed
+
+
 class Health(BaseModel):
     status: str = Field(examples=["ok"])
     version: str
+    token: bool = Field(description="Whether everything else asks for one.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Refusal(Exception):
     """Attributes:
     status: of HTTP. error: one word, see `STATUSES`. retry_after: seconds, where trying again may help.

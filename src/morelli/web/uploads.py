@@ -123,6 +123,8 @@ class Receiver:
         _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
         if options.get(b"name", b"").decode("utf-8", "replace") != FIELD:
             return  # other fields are read past
+        if b"filename" not in options:
+            raise Refusal(422, "no_file", f"'{FIELD}' is a text without a file name; expected a file.")
         if len(self.uploads) == self._limits.max_files:
             raise Refusal(413, "too_many_files", f"more than {self._limits.max_files} files in one request.")
         self._charge()
