@@ -80,10 +80,12 @@ def _open_network(path: Path, written: int, device: str) -> tuple[FingerprintExt
     return extractor, world
 
 
-def fingerprint(source: Source, extractor: FingerprintExtractor, world: World, stage: Stage = silent) -> Fingerprints:
+def fingerprint(
+    source: Source, extractor: FingerprintExtractor, world: World, stage: Stage = silent, *, least: int = 1
+) -> Fingerprints:
     """Read and fingerprint pictures, one at a time; what their coding adds on average is taken away.
 
-    Raises UnreadableSample where not one can be used.
+    Raises UnreadableSample where fewer than `least` can be used.
     """
     paths = find(source)
     progress, values, files, facts, refused = stage("fingerprinting", len(paths)), [], [], [], []
@@ -100,9 +102,10 @@ def fingerprint(source: Source, extractor: FingerprintExtractor, world: World, s
         except UnreadableSample as error:
             refused.append(RefusedFile(str(path), str(error)))
         progress(1)
-    if not values:
+    if len(values) < least:
         raise UnreadableSample(f"none of {len(paths)} files can be used; the first: {refused[0].reason}")
-    return Fingerprints(torch.stack(values), tuple(files), tuple(facts), tuple(refused))
+    rows = torch.stack(values) if values else torch.empty(0, 0)
+    return Fingerprints(rows, tuple(files), tuple(facts), tuple(refused))
 
 
 def enrol(

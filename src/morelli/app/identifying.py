@@ -79,6 +79,13 @@ def identify(
     """
     opened, extractor = open_gallery(gallery, rate=rate, network=network, device=device)
     found = fingerprint(samples, extractor, opened.world, stage)
+    return ranked(found, opened, extractor.digest, name=Path(gallery).name, together=together, stage=stage)
+
+
+def ranked(
+    found: Fingerprints, gallery: Gallery, network: str, *, name: str, together: bool = False, stage: Stage = silent
+) -> Identification:
+    """What `identify` returns, from a gallery that is open: a server opens it once."""
     progress = stage("ranking", 1 if together else len(found.files))
     groups: list[tuple[str, Tensor, dict[str, Any]]]
     if together:
@@ -86,19 +93,19 @@ def identify(
         groups = [(f"{len(once)} files", found.values[once], {})]
     else:
         groups = [(file, found.values[i : i + 1], found.facts[i]) for i, file in enumerate(found.files)]
-    ranked = []
+    rankings = []
     for file, values, facts in groups:
-        ranked.append(Identified(file, opened.rank(values), facts))
+        rankings.append(Identified(file, gallery.rank(values), facts))
         progress(1)
     about = {
-        "name": Path(gallery).name,
-        "entries": len(opened.entries),
-        "predicted": sum(entry.predicted for entry in opened.entries),
-        "network": extractor.digest,
-        "rate": rate,
-        "warnings": coded_otherwise(found, opened),
+        "name": name,
+        "entries": len(gallery.entries),
+        "predicted": sum(entry.predicted for entry in gallery.entries),
+        "network": network,
+        "rate": gallery.rate,
+        "warnings": coded_otherwise(found, gallery),
     }
-    return Identification(about, tuple(ranked), found.refused)
+    return Identification(about, tuple(rankings), found.refused)
 
 
 def coded_otherwise(found: Fingerprints, gallery: Gallery) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from morelli._version import __version__
-from morelli.cli import calibrating, exits, heads, provenance, render, zero_shot
+from morelli.cli import calibrating, exits, heads, provenance, render, serving, zero_shot
 from morelli.cli.answers import answer, beside
 from morelli.cli.options import (
     ATTRIBUTORS,
@@ -346,6 +346,7 @@ def demo(
 calibrating.register(app)
 zero_shot.register(app)
 provenance.register(app)
+serving.register(app)
 
 if __name__ == "__main__":
     main()

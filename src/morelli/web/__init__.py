@@ -1,0 +1,1 @@
+"""HTTP and a page: `morelli serve`. Needs the extra `web`."""
