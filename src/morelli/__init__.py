@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from morelli.app.galleries import enrol
     from morelli.app.gans import train_gan
     from morelli.app.identifying import identify, lineage, verify
+    from morelli.app.pages import report_html, report_schema, write_report
     from morelli.app.table_gans import train_table_gan
     from morelli.app.training import train
     from morelli.attribution.attributor import Attributor
@@ -52,6 +53,8 @@ _WHERE = {
     "load": "app.bundles",
     "load_weights": "generators.checkpoint",
     "reconstruct": "app.autoencoders",
+    "report_html": "app.pages",
+    "report_schema": "app.pages",
     "save": "app.bundles",
     "train": "app.training",
     "train_bank": "app.banks",
@@ -59,6 +62,7 @@ _WHERE = {
     "train_gan": "app.gans",
     "train_table_gan": "app.table_gans",
     "verify": "app.identifying",
+    "write_report": "app.pages",
     "Attributor": "attribution.attributor",
     "Outcome": "attribution.report",
     "Report": "attribution.report",
@@ -124,6 +128,8 @@ __all__ = [
     "load_weights",
     "onnx_generator",
     "reconstruct",
+    "report_html",
+    "report_schema",
     "save",
     "train",
     "train_bank",
@@ -132,6 +138,7 @@ __all__ = [
     "train_table_gan",
     "verify",
     "write_image",
+    "write_report",
     "write_rows",
 ]
 
