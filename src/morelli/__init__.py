@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from morelli.app.galleries import enrol
     from morelli.app.gans import train_gan
     from morelli.app.identifying import identify, lineage, verify
+    from morelli.app.pages import report_html, report_schema, write_report
     from morelli.app.pretrained import from_pretrained, save_pretrained
     from morelli.app.provenance import provenance
     from morelli.app.signing import sign
@@ -58,6 +59,8 @@ _WHERE = {
     "load_weights": "generators.checkpoint",
     "provenance": "app.provenance",
     "reconstruct": "app.autoencoders",
+    "report_html": "app.pages",
+    "report_schema": "app.pages",
     "save": "app.bundles",
     "save_pretrained": "app.pretrained",
     "sign": "app.signing",
@@ -68,6 +71,7 @@ _WHERE = {
     "train_table_gan": "app.table_gans",
     "verify": "app.identifying",
     "verify_report": "app.verifying",
+    "write_report": "app.pages",
     "Attributor": "attribution.attributor",
     "Outcome": "attribution.report",
     "Report": "attribution.report",
@@ -135,6 +139,8 @@ __all__ = [
     "onnx_generator",
     "provenance",
     "reconstruct",
+    "report_html",
+    "report_schema",
     "save",
     "save_pretrained",
     "sign",
@@ -146,6 +152,7 @@ __all__ = [
     "verify",
     "verify_report",
     "write_image",
+    "write_report",
     "write_rows",
 ]
 

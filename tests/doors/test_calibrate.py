@@ -59,7 +59,7 @@ def test_from_a_population_to_a_verdict_in_words(run, tmp_path: Path) -> None:
     assert "The score is " in run("attribute", "one.csv", "--with", "c")[1]
     assert "3 sources: table-1, table-2, table-3" in run("inspect", "c")[1]
     report = json.loads(run("attribute", "own", "--with", "c", "--json")[1])
-    assert report["schema"] == 2
+    assert report["schema"] == 3
     assert {"log10", "words", "condition", "false_attribution"} == set(report["verdicts"][0]["likelihood_ratio"])
     code, out, _ = run("calibrate", "c", "--population", "others", "--calibrator", "pav", "--json")
     assert code == 0

@@ -29,7 +29,10 @@ def inputs(count: int, only: list[str], first: int = 0) -> Iterator[tuple[str, i
 
 
 def table(found: list[Found]) -> str:
-    lines = ["| reader | inputs | refused | read | defects | slowest, s | peak memory, MB |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| reader | inputs | refused | read | defects | slowest, s | peak memory, MB |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for name in dict.fromkeys(each.reader for each in found):
         mine = [each for each in found if each.reader == name]
         kinds = Counter(each.kind for each in mine)

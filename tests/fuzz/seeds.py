@@ -192,7 +192,7 @@ def _array() -> bytes:
 
 
 PLAIN = b"a,b,c\n1,2,3\n4.5,-6e3,7\n8,9,10\n"
-MIXED = 'height;kind;x\n1.5;red;2\n"2.25";blue;-3e2\n'.encode()
+MIXED = b'height;kind;x\n1.5;red;2\n"2.25";blue;-3e2\n'
 SEEDS: dict[str, Callable[[], list[Files]]] = {
     "head": lambda: [_bundle(lambda path, n=n: morelli.save(toys.toy_heads()[n], path)) for n in toys.toy_heads()],
     "attributor": lambda: [_folder(ARTEFACTS / "table-1.attributor"), _folder(ARTEFACTS / "images-1.attributor")],

@@ -10,12 +10,11 @@ from typing import Any
 import torch
 
 from morelli.app.bundles import load_attributor
-from morelli.app.imprinting import LEFT_OUT
+from morelli.app.describing import custody, describe
 from morelli.app.sources import Stage, silent
 from morelli.attribution.attributor import Attributor
 from morelli.attribution.pooling import pooled_evidence, pooled_p_value
 from morelli.attribution.report import JudgedFile, Outcome, RefusedFile, Report, Verdict
-from morelli.detectors.folds import Folds
 from morelli.errors import MismatchError, UnreadableBundle, UnreadableSample, UnsuitableSolver
 from morelli.features.protocol import Certifier, SampleSpec
 from morelli.numerics.calibration import benjamini_hochberg
@@ -73,6 +72,11 @@ def attribute(
         UnreadableBundle: the attributor cannot be read, or `csv` belongs to another one.
         UnsuitableSolver: `certify` was asked of a method that neither solves a lasso nor searches latents.
     """
+    made = custody(
+        source,
+        "" if isinstance(attributor, Attributor) else str(attributor),
+        {"certify": certify, "together": together, "fdr": fdr, "device": device},
+    )
     attributor, about = _open(attributor)
     if fdr is not None:
         benjamini_hochberg(torch.empty(0), fdr)  # refuses what is no rate
@@ -84,7 +88,7 @@ def attribute(
         for of_file in _judge_files(paths, attributor, device):
             results += of_file
             progress(1)
-        return _report(about, results, certificates, attributor if together else None, fdr)
+        return _report(about, results, certificates, attributor if together else None, fdr, made)
     names = {str(path) for path in paths}
     with Journal(Path(csv), about["digest"], COLUMNS) as journal:
         results += [_result(record) for record in journal.records if record["file"] in names]
@@ -94,7 +98,7 @@ def attribute(
             journal.append([_record(result) for result in of_file])
             results += of_file
             progress(1)
-    return _report(about, results, certificates, attributor if together else None, fdr)
+    return _report(about, results, certificates, attributor if together else None, fdr, made)
 
 
 def _record(result: Result) -> dict[str, Any]:
@@ -123,34 +127,7 @@ def _open(attributor: str | Path | Attributor) -> tuple[Attributor, dict[str, An
     if not isinstance(attributor, Attributor):
         name = Path(attributor).name
         attributor, digest = load_attributor(attributor)
-    about = {
-        "name": name,
-        "digest": digest,
-        "rate": attributor.rate,
-        "threshold": attributor.threshold,
-        "held_out": len(attributor.held_out),
-        "promise": _promise(attributor),
-        "method": attributor.card.get("method"),
-        "warnings": list(attributor.card.get("warnings", [])),
-        "population": None if attributor.population is None else attributor.population.about(attributor.rate),
-    }
-    return attributor, about
-
-
-def _promise(attributor: Attributor) -> str:
-    n, rate = len(attributor.held_out), attributor.rate
-    if attributor.card.get("calibrated") == LEFT_OUT:
-        return f"Own samples are rejected in about {rate:.2%} of cases ({n} samples, each left out in turn)."
-    if attributor.extractor.spec.is_audio and not isinstance(attributor.detector, Folds):
-        return (
-            f"Own windows are rejected in about {rate:.2%} of cases ({n} held-out windows; those of a file are alike)."
-        )
-    if not isinstance(attributor.detector, Folds):
-        return f"Own samples are rejected in at most {rate:.2%} of cases ({n} held-out samples)."
-    folds, proved = len(attributor.detector.detectors), attributor.detector.bound(rate)
-    return (
-        f"Own samples are rejected in about {rate:.2%} of cases, at most {proved:.2%} ({n} samples in {folds} folds)."
-    )
+    return attributor, describe(attributor, name, digest)
 
 
 def _report(
@@ -159,11 +136,12 @@ def _report(
     certificates: tuple[dict[str, Any], ...],
     pooling: Attributor | None,
     fdr: float | None,
+    made: dict[str, Any],
 ) -> Report:
     judged = tuple(result for result in results if isinstance(result, JudgedFile))
     refused = tuple(result for result in results if isinstance(result, RefusedFile))
     pooled = None if pooling is None else _together(judged, pooling)
-    return Report(about, judged, refused, certificates, pooled, None if fdr is None else _queue(judged, fdr))
+    return Report(about, judged, refused, certificates, pooled, None if fdr is None else _queue(judged, fdr), made)
 
 
 def _queue(judged: tuple[JudgedFile, ...], fdr: float) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from morelli._version import __version__
 from morelli.app.bundles import load_attributor, save
 from morelli.app.sources import Stage, digests, silent
 from morelli.attribution.attributor import Attributor
+from morelli.attribution.confounds import counted
 from morelli.attribution.population import ALL, Judged, Population, fit_population
 from morelli.errors import MismatchError, MorelliError, OutOfRange, TooFewSamples, UnreadableSample
 from morelli.features.protocol import Facts, SampleSpec
@@ -106,6 +107,7 @@ class _Source:
     copied: int = 0
     reason: str = ""
     digests: list[str] = field(default_factory=list)
+    facts: list[Facts] = field(default_factory=list)
 
     def card(self) -> dict[str, Any]:
         counts = {"judged": self.judged, "inconclusive": self.inconclusive, "refused": self.refused}
@@ -158,6 +160,7 @@ def _batches(paths: list[Path], spec: SampleSpec, about: _Source) -> Iterator[li
         try:
             waiting.append(read(path, spec))
             about.digests.append(waiting[-1].facts["sha256"])
+            about.facts.append(waiting[-1].facts)
         except (MismatchError, UnreadableSample) as error:
             about.refused, about.reason = about.refused + 1, about.reason or str(error)
         if sum(len(reading.samples) for reading in waiting) >= BATCH:
@@ -248,6 +251,7 @@ def _fitted(attributor: Attributor, found: _Found, calibrator: str, leave_source
         "sha256": sha256("".join(about.card()["sha256"] for about in found.sources.values()).encode()).hexdigest(),
         "copies": copies if attributor.experts is not None else 0,
         "conditions": found.conditions,
+        "facts": counted([facts for about in found.sources.values() for facts in about.facts]),
         "warnings": _warnings(attributor, found, fitted),
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "morelli": __version__,

@@ -10,6 +10,7 @@ from torch import Tensor
 from morelli.app.sources import Stage
 from morelli.attribution.attributor import Attributor, least_scores
 from morelli.attribution.experts import Expert, Experts
+from morelli.attribution.places import Places, fit_places, join_places
 from morelli.detectors.stacked import StackedRecipe
 from morelli.features.imprint import Imprint, orientations
 from morelli.features.protocol import SampleSpec
@@ -58,6 +59,7 @@ def fit_imprint(
     parts = own, foreign, held_out
     of: dict[str, Expert] = {}
     apart: dict[str, float] = {}
+    places: list[Places | None] = []
     progress = stage("fitting imprints", len(conditions) * sum(map(len, parts)))
     recipe = StackedRecipe(extractor.blocks)
     for condition in conditions:
@@ -68,6 +70,7 @@ def fit_imprint(
         scores = detector.left_out.cpu()
         if len(fresh):
             scores, _ = least_scores(extractor, detector, fresh, any_orientation)
+            places.append(fit_places(extractor, detector, fresh, condition if len(conditions) > 1 else ""))
         of[condition], apart[condition] = Expert(detector, scores), round(detector.separated, 4)
     experts = None
     if len(conditions) > 1:
@@ -75,7 +78,14 @@ def fit_imprint(
     card = {"separated": apart, "calibrated": "held out" if len(held_out) else LEFT_OUT}
     first = of[conditions[0]]
     return Attributor(
-        extractor, first.detector, first.held_out, rate, card=card, experts=experts, any_orientation=any_orientation
+        extractor,
+        first.detector,
+        first.held_out,
+        rate,
+        card=card,
+        experts=experts,
+        any_orientation=any_orientation,
+        places=join_places(places),
     )
 
 

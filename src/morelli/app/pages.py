@@ -1,54 +1,190 @@
-"""A report as a page: verdicts with pictures and the scores they rest on."""
+"""A report as a page to read, print or hand in: HTML, PDF, or the JSON that both are made of."""
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from morelli.app import looking
 from morelli.app.bundles import load_attributor
 from morelli.attribution.attributor import Attributor
+from morelli.attribution.population import ALL
 from morelli.attribution.report import Report
-from morelli.errors import MorelliError
-from morelli.features.protocol import SampleSpec
-from morelli.numerics.file_form import USUAL
-from morelli.storage.depth import to_eight_bits
-from morelli.storage.evidence import write_page
-from morelli.storage.figures import contact_sheet, score_histogram
-from morelli.storage.samples import read
+from morelli.errors import OutOfRange, UnreadableBundle
+from morelli.storage.evidence import SCHEMA, page, write_whole
+from morelli.storage.pdf import check_pdf, pdf_of
+from morelli.storage.plots import score_plot, tippett_plot
 
-SHOWN = 200
+SHOWN = 200  # lines of the overview
+SECTIONS = 12  # samples that get a section of their own
+CARD_LIMIT = 2**20  # bytes
+SUFFIXES = (".html", ".htm", ".pdf", ".json")
 
 
 def write_report(report: Report, attributor: str | Path | Attributor, path: str | Path) -> None:
-    """Write `report` as one self-contained HTML page.
+    """Write `report` as one self-contained HTML page, as PDF or as JSON, by the suffix of `path`.
+
+    The same report gives the same bytes; of a PDF as long as fonts and WeasyPrint are the same.
 
     Args:
         attributor: the one the report was made with; its held-out scores are shown beside the judged ones.
+    Raises:
+        OutOfRange: another suffix. MorelliError: PDF, and WeasyPrint is not there. Nothing is written then.
     """
+    path = Path(path)
+    check_paths([path])
+    if path.suffix.lower() == ".json":
+        content = (json.dumps(report.to_dict(), indent=1) + "\n").encode()
+    else:
+        text = report_html(report, attributor)
+        content = text.encode() if path.suffix.lower() != ".pdf" else pdf_of(text, report.to_dict()["id"])
+    write_whole(path, content)
+
+
+def report_html(report: Report, attributor: str | Path | Attributor) -> str:
+    """The page that `write_report` writes."""
     if not isinstance(attributor, Attributor):
         attributor = load_attributor(attributor)[0]
     content = report.to_dict()
-    shown = content["verdicts"][:SHOWN]
-    for verdict in shown:
-        verdict["picture"] = _picture(verdict["file"], attributor.extractor.spec)
-    scores = [v["score"] for v in content["verdicts"] if v["score"] is not None]
-    groups = {"held-out own samples": attributor.held_out.numpy(), "judged samples": np.array(scores, float)}
-    histogram = score_histogram(groups, ["held-out own samples"], attributor.threshold)
-    left_out = len(content["verdicts"]) - len(shown)
-    page: dict[str, Any] = content | {"verdicts": shown, "left_out": left_out, "histogram": histogram}
-    write_page("report", Path(path), page)
+    verdicts = content["verdicts"]
+    single = len(verdicts) == 1
+    overview = [] if single else [_line(verdict, attributor) for verdict in verdicts[:SHOWN]]
+    sections = [_section(verdict, attributor) for verdict in verdicts[:SECTIONS]]
+    extra: dict[str, Any] = {
+        "single": single,
+        "overview": overview,
+        "sections": sections,
+        "left_out": {"lines": len(verdicts) - len(overview), "sections": len(verdicts) - len(sections)},
+        "histogram": "" if single else _all_scores(verdicts, attributor),
+        "tippett": _tippett(verdicts, attributor),
+        "tippett_of": _where(verdicts),
+        "conditions": _conditions(verdicts),
+    }
+    return page("report", content | extra)
 
 
-def _picture(file: str, spec: SampleSpec) -> str:
-    """A thumbnail of what was judged; none for a table, or where the file is gone."""
-    if not spec.is_image:
-        return ""
+def check_paths(paths: Sequence[Path]) -> None:
+    """Raises what `write_report` would raise of these paths, before anything is judged."""
+    for path in paths:
+        if path.suffix.lower() not in SUFFIXES:
+            raise OutOfRange(f"{path} ends in '{path.suffix}'; a report is written as .html, .pdf or .json.")
+        if path.suffix.lower() == ".pdf":
+            check_pdf()
+
+
+def report_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of `Report.to_dict()`."""
+    found: dict[str, Any] = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    return found
+
+
+def stamped(report: Report, dated: str | None = None) -> Report:
+    """The report with a date: this text, else that of SOURCE_DATE_EPOCH where it is set, else none at all.
+
+    Raises OutOfRange where SOURCE_DATE_EPOCH is no number of seconds.
+    """
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if dated is None and epoch:
+        try:
+            dated = datetime.fromtimestamp(int(epoch), UTC).isoformat(timespec="seconds")
+        except (ValueError, OverflowError, OSError) as error:
+            raise OutOfRange(f"SOURCE_DATE_EPOCH is {epoch!r}; expected whole seconds since 1970.") from error
+    return replace(report, dated=dated)
+
+
+def with_attack_card(report: Report, path: str | Path) -> Report:
+    """The report with what the attributor's owner measured of attacks; docs/report.md says what the file holds.
+
+    Raises UnreadableBundle where it is something else.
+    """
+    path = Path(path)
     try:
-        samples = read(Path(file), spec).samples
-    except MorelliError:
+        if path.stat().st_size > CARD_LIMIT:
+            raise ValueError(f"more than {CARD_LIMIT} bytes")
+        card = json.loads(path.read_text(encoding="utf-8"))
+        rows = [_attack(row) for row in card["attacks"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        said = f"{type(error).__name__}: {error}".splitlines()[0][:160]
+        raise UnreadableBundle(f"{path} is no attack card ({said}); docs/report.md says what one holds.") from None
+    known = {key: str(card[key]) for key in ("title", "note", "made", "attributor") if card.get(key) is not None}
+    return replace(report, attack_card=known | {"attacks": rows})
+
+
+def _attack(row: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": str(row["name"]), "aim": str(row["aim"])}
+    for key in ("psnr", "success", "low", "high", "samples"):
+        value = row["success"] if key == "success" else row.get(key)
+        if value is not None and (isinstance(value, bool) or not np.isfinite(float(value))):
+            raise ValueError(f"{key} is {value!r}")
+        found[key] = None if value is None else int(value) if key == "samples" else float(value)
+    for key in ("success", "low", "high"):
+        if found[key] is not None and not 0 <= found[key] <= 1:
+            raise ValueError(f"{key} is {found[key]}, no share")
+    return found | {"note": str(row.get("note") or "")}
+
+
+def _line(verdict: dict[str, Any], attributor: Attributor) -> dict[str, Any]:
+    """One of many."""
+    spec = attributor.extractor.spec
+    reading = looking.read_again(verdict, spec)
+    return verdict | {"thumbnail": looking.picture(reading, spec, looking.THUMBNAIL) if reading else ""}
+
+
+def _section(verdict: dict[str, Any], attributor: Attributor) -> dict[str, Any]:
+    """All that there is to see of one."""
+    spec = attributor.extractor.spec
+    reading = looking.read_again(verdict, spec)
+    found: dict[str, Any] = {"picture": "", "scores": "", "maps": None, "is_picture": spec.is_image}
+    if reading is not None:
+        found["picture"] = looking.picture(reading, spec, looking.LOOK)
+    if verdict["score"] is not None:
+        found["scores"] = looking.scores(verdict, attributor)
+        found["maps"] = None if reading is None else looking.maps(verdict, reading, attributor)
+    return verdict | found
+
+
+def _all_scores(verdicts: list[dict[str, Any]], attributor: Attributor) -> str:
+    """Judged among own samples, each as seen from the own ones of the condition that it was judged in."""
+    judged = [(v["score"], v["notes"].get("condition", "")) for v in verdicts if v["score"] is not None]
+    if not judged:
         return ""
-    shown = replace(spec, form=USUAL)  # to look at
-    return contact_sheet(to_eight_bits(samples, shown).permute(0, 2, 3, 1).numpy())
+    seen = np.array([attributor.relative(score, condition) for score, condition in judged])
+    held = attributor.held_out
+    own = np.array([attributor.relative(score) for score in held.tolist()])
+    cut = attributor.relative(attributor.threshold)
+    what = f"Histograms of {len(own)} held-out own scores and {len(seen)} judged ones, with the threshold {cut:.3g}."
+    unit = "score; 0 is the median of own samples, 1 their 95th percentile"
+    return score_plot(own, {"judged": seen}, [], threshold=cut, unit=unit, what=what)
+
+
+def _tippett(verdicts: list[dict[str, Any]], attributor: Attributor) -> str:
+    """Ratios that were left out in turn, of the condition of a single sample, else of all."""
+    population = attributor.population
+    if population is None or not population.left_out:
+        return ""
+    ratio = verdicts[0]["likelihood_ratio"] if len(verdicts) == 1 else None
+    where = _where(verdicts)
+    own, foreign = (side.values.double().numpy() for side in population.validated(where))
+    what = (
+        f"Tippett plot in condition {where}: {len(own)} ratios of own samples, {np.mean(own < 0):.1%} of them below 1, "
+        f"and {len(foreign)} of other sources, {np.mean(foreign > 0):.1%} of them above 1."
+    )
+    return tippett_plot(own, foreign, None if ratio is None else ratio["log10"], what)
+
+
+def _where(verdicts: list[dict[str, Any]]) -> str:
+    ratio = verdicts[0]["likelihood_ratio"] if len(verdicts) == 1 else None
+    return ALL if ratio is None else str(ratio["condition"])
+
+
+def _conditions(verdicts: list[dict[str, Any]]) -> list[str]:
+    """That samples were weighed in."""
+    found = [verdict["likelihood_ratio"]["condition"] for verdict in verdicts if verdict["likelihood_ratio"]]
+    return list(dict.fromkeys(found))

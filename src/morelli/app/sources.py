@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from morelli.attribution.confounds import counted
 from morelli.errors import MismatchError, UnreadableSample
 from morelli.features.protocol import SampleSpec
 from morelli.numerics.file_form import LEVELS
@@ -60,6 +61,7 @@ def gather(source: Source, spec: SampleSpec, what: str, stage: Stage) -> Samples
     if not spec.is_table:
         known = [facts for facts in collection.facts for _ in range(facts.get("windows", 1))]
     about = {"samples": len(collection.samples), "sha256": digest, "formats": formats, "refused": refused[:100]}
+    about["facts"] = counted(collection.facts)
     return Samples(collection.samples, known, about)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from morelli.attribution.experts import Expert, Experts
 from morelli.attribution.kinds import detector_from_state, extractor_from_state
+from morelli.attribution.places import Places, fit_places
 from morelli.attribution.population import Population
 from morelli.attribution.report import Outcome, Verdict
 from morelli.detectors.folds import Folds
@@ -37,6 +38,7 @@ class Attributor:
             ones are attributed, and the rate is kept. Of extractors that are `Turnable`.
         population: what other sources' samples score, where that was measured: verdicts get likelihood ratios then.
         seen: [k] digests of the samples that trained or calibrated it; see `app.sources.digests`.
+        places: what held-out own samples look like at every place, for maps; None where features have no place.
     Raises:
         TooFewSamples: `held_out` cannot resolve the rate.
     """
@@ -51,6 +53,7 @@ class Attributor:
     any_orientation: bool = False
     population: Population | None = None
     seen: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    places: Places | None = None
 
     def __post_init__(self) -> None:
         experts = [] if self.experts is None else [expert.held_out for expert in self.experts.of.values()]
@@ -155,6 +158,8 @@ class Attributor:
             parts["experts"] = self.experts.state(Expert(self.detector, self.held_out))
         if self.population is not None:
             parts["population"] = self.population.state()
+        if self.places is not None:
+            parts["places"] = self.places.state()
         tensors = {"held_out": self.held_out} | ({"seen": self.seen} if len(self.seen) else {})
         return State(settings | {"any_orientation": self.any_orientation}, tensors, parts)
 
@@ -173,6 +178,7 @@ class Attributor:
             settings.get("any_orientation", False),
             Population.from_state(state.parts["population"]) if "population" in state.parts else None,
             state.tensors.get("seen", torch.empty(0, dtype=torch.int64)),
+            Places.from_state(state.parts["places"]) if "places" in state.parts else None,
         )
 
 
@@ -211,4 +217,5 @@ def fit_attributor(
         scores = detector.grid
     else:
         scores = detector.score(held_out.values).cpu()
-    return Attributor(extractor, detector, scores, rate, card=card or {})
+    places = None if held_out is None else fit_places(extractor, detector, held_out.values)
+    return Attributor(extractor, detector, scores, rate, card=card or {}, places=places)

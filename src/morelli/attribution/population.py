@@ -129,6 +129,7 @@ class Population:
             "calibrator": self.card.get("calibrator"),
             "made": self.card.get("made"),
             "sha256": self.card.get("sha256"),
+            "facts": self.card.get("facts"),
             "warnings": list(self.card.get("warnings", [])),
         }
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from hashlib import sha256
 from typing import Any
 
-SCHEMA = 2  # 2: likelihood ratios, the attributor's population, queues
+from morelli.attribution.confounds import confounds, split_by_storage
+
+SCHEMA = 3  # 2: likelihood ratios, the attributor's population, queues; 3: custody, confounds, an id
+QUESTION = "Did this model make these samples?"
 LIMITS = (
     "A verdict is about this one model. Models that share its last layers are attributed together, "
     "and deliberate removal or imitation of its traces is possible."
@@ -94,6 +99,9 @@ class Report:
         together: of all samples at once, where that was asked for: `samples` that count, `outcome`, `p_value`, and
             `log10_e_value`, the evidence against the model (see `attribution.pooling.pooled_evidence`), or None.
         queue: where a false-discovery rate was asked for: `fdr`, `samples` that count, those `not_attributed` at it.
+        custody: `versions`, `settings`, and the `command` that makes the same report again, or None.
+        attack_card: what the attributor's owner measured of attacks; see docs/report.md.
+        dated: when it was made, where that was asked for. Nothing else in it changes from run to run.
     """
 
     attributor: Mapping[str, Any]
@@ -102,6 +110,9 @@ class Report:
     certificates: tuple[Mapping[str, Any], ...] = ()
     together: Mapping[str, Any] | None = None
     queue: Mapping[str, Any] | None = None
+    custody: Mapping[str, Any] | None = None
+    attack_card: Mapping[str, Any] | None = None
+    dated: str | None = None
 
     def counts(self) -> dict[str, int]:
         counts = {outcome.value: 0 for outcome in Outcome}
@@ -110,15 +121,41 @@ class Report:
         return counts | {"refused": len(self.refused)}
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able; the same input gives the same dictionary."""
-        return {
+        """JSON-able, as docs/report.md and the schema say; the same input gives the same dictionary.
+
+        Its `id` is the SHA-256 of everything else, as JSON with sorted keys and no blanks.
+        """
+        attributor = dict(self.attributor)
+        population = attributor.get("population") or {}
+        own = (attributor.get("own") or {}).get("facts")
+        verdicts = []
+        for judged in self.judged:
+            found = confounds(
+                judged.facts,
+                judged.verdict.outcome.value,
+                own,
+                population=population.get("facts"),
+                conditions=attributor.get("conditions") or (),
+            )
+            verdicts.append(judged.to_dict() | {"confounds": found})
+        content = {
             "schema": SCHEMA,
-            "attributor": dict(self.attributor),
+            "question": QUESTION,
+            "dated": self.dated,
+            "attributor": attributor,
             "summary": self.counts(),
-            "verdicts": [judged.to_dict() for judged in self.judged],
+            "verdicts": verdicts,
+            "confounds": split_by_storage((each.verdict.outcome.value, each.facts) for each in self.judged),
             "refused": [refused.to_dict() for refused in self.refused],
             "together": None if self.together is None else dict(self.together),
             "queue": None if self.queue is None else dict(self.queue),
             "certificates": [dict(certificate) for certificate in self.certificates],
+            "attack_card": None if self.attack_card is None else dict(self.attack_card),
+            "custody": None if self.custody is None else dict(self.custody),
             "limits": LIMITS,
         }
+        return {"id": _id(content)} | content
+
+
+def _id(content: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

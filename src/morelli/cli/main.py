@@ -221,7 +221,16 @@ def attribute(
     csv: Annotated[
         Path | None, typer.Option(help="Write verdicts here as they come; goes on after an interruption.")
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Write a page with pictures here (.html).")] = None,
+    report: Annotated[
+        list[Path] | None,
+        typer.Option(help="Write the report here: a page (.html), PDF (.pdf) or .json. May be repeated."),
+    ] = None,
+    attack_card: Annotated[
+        Path | None, typer.Option(help="What was measured of attacks on this attributor (JSON), for the report.")
+    ] = None,
+    dated: Annotated[
+        str | None, typer.Option(help="A date to put on the report; by default SOURCE_DATE_EPOCH's, or none.")
+    ] = None,
     certify: Annotated[
         int, typer.Option(min=0, help="Look again at so many samples: how exact is their inversion or search?")
     ] = 0,
@@ -238,7 +247,9 @@ def attribute(
     Example: morelli attribute suspects/ --with my.attributor --csv verdicts.csv --report report.html
     """
     from morelli.app.attributing import attribute as run
-    from morelli.app.pages import write_report
+    from morelli.app.pages import check_paths, stamped, with_attack_card, write_report
+
+    check_paths(report or ())
 
     with bars() as stage:
         found = run(
@@ -251,8 +262,11 @@ def attribute(
             device=device_of(device),
             stage=stage,
         )
-    if report is not None:
-        write_report(found, attributor, report)
+    found = stamped(found, dated)
+    if attack_card is not None:
+        found = with_attack_card(found, attack_card)
+    for path in report or ():
+        write_report(found, attributor, path)
     print(json.dumps(found.to_dict(), indent=1) if as_json else render.verdicts(found.to_dict()))
     raise typer.Exit(SOME_REFUSED if found.refused else 0)
 
@@ -270,6 +284,17 @@ def inspect(
 
     found = run(bundle)
     print(json.dumps(found, indent=1) if as_json else render.bundle(found))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a report, as `morelli attribute --json` prints one.
+
+    Example: morelli schema
+    """
+    from morelli.app.pages import report_schema
+
+    print(json.dumps(report_schema(), indent=1, ensure_ascii=False))
 
 
 @app.command(name="train-gan")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from scipy.stats import beta
 from torch import Tensor
 
 from morelli.errors import OutOfRange, TooFewSamples
@@ -48,14 +49,31 @@ def threshold(held_out: Tensor, rate: float) -> float:
     return float(held_out.double().sort().values[n - allowed])
 
 
+def rejection_interval(count: int, rate: float, level: float = 0.95) -> tuple[float, float]:
+    """Where the false-rejection rate of one calibration lies; over calibrations it is at most `rate` on average.
+
+    Given `count` held-out scores it is Beta(k, count + 1 − k), k = ⌊rate·(count + 1)⌋, if scores do not tie.
+
+    Source: Vovk, Conditional validity of inductive conformal predictors, 2012, proposition 2.
+    """
+    allowed = math.floor(rate * (count + 1) + 1e-9)
+    low, high = beta.ppf([(1 - level) / 2, (1 + level) / 2], allowed, count + 1 - allowed)
+    return float(low), float(high)
+
+
 def relative(held_out: Tensor, scores: Tensor) -> Tensor:
     """Scores as seen from held-out own ones: their median is 0 and their 95th percentile 1. [m] → [m], float64.
 
     So scores of different detectors can be compared. It does not depend on the false-rejection rate.
     """
-    own = held_out.double()
-    centre, far = own.quantile(torch.tensor([0.5, USUAL], dtype=torch.float64))
-    return (scores.double().cpu() - centre) / (far - centre if far > centre else 1.0)
+    centre, reach = usual(held_out)
+    return (scores.double().cpu() - centre) / reach
+
+
+def usual(held_out: Tensor) -> tuple[float, float]:
+    """The median of held-out scores, and the way from there to their 95th percentile, or 1 where there is none."""
+    centre, far = held_out.double().quantile(torch.tensor([0.5, USUAL], dtype=torch.float64)).tolist()
+    return centre, far - centre if far > centre else 1.0
 
 
 def benjamini_hochberg(chances: Tensor, rate: float) -> Tensor:

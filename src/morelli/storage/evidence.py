@@ -1,12 +1,15 @@
-"""Pages for people: a report on judged files, and a comparison of methods. One HTML file each, nothing outside it."""
+"""Pages for people: a report on judged files, and a comparison of methods. One file each, nothing outside it."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from morelli.errors import UnreadableBundle
 
 PAGES = Environment(
     loader=PackageLoader("morelli.storage"),
@@ -17,8 +20,42 @@ PAGES = Environment(
 )
 
 
+def percent(share: float, digits: int = 2) -> str:
+    return f"{100 * share:.{digits}f}\u00a0%"
+
+
+def ratio(log10: float) -> str:
+    """A likelihood ratio: below 1 as one over something, which is easier to read."""
+    return f"{10**log10:.3g}" if log10 >= 0 else f"1/{10**-log10:.3g}"
+
+
+def chance(p_value: float) -> str:
+    return f"{p_value:.4f}" if p_value >= 0.001 else f"{p_value:.2g}"
+
+
+PAGES.filters |= {"percent": percent, "ratio": ratio, "chance": chance}
+SCHEMA = Path(__file__).parent / "schemas" / "report-3.json"
+
+
+def page(template: str, content: Mapping[str, Any]) -> str:
+    """`templates/<template>.html.j2`, rendered."""
+    return PAGES.get_template(f"{template}.html.j2").render(content)
+
+
 def write_page(template: str, path: Path, content: Mapping[str, Any]) -> None:
     """Render `templates/<template>.html.j2` to `path`; the folder is made if need be."""
-    text = PAGES.get_template(f"{template}.html.j2").render(content)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    write_whole(path, page(template, content).encode())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """All of it at once, or nothing; the folder is made if need be. Raises UnreadableBundle where it cannot be."""
+    copy = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            copy.write_bytes(content)
+            os.replace(copy, path)
+        finally:
+            copy.unlink(missing_ok=True)
+    except OSError as error:
+        raise UnreadableBundle(f"{path} cannot be written ({error.strerror or error}). Check the folder.") from None

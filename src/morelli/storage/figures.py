@@ -75,3 +75,35 @@ def contact_sheet(images: Pixels, columns: int = 8, scale: int = 1) -> str:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+LOOK = 256  # pixels a side that small pictures are enlarged to, by whole numbers, and large ones reduced to
+
+
+def picture_uri(image: Pixels, side: int = LOOK) -> str:
+    """uint8 [h, w, c] at about `side` pixels: enlarged without smoothing, or reduced."""
+    from PIL import Image
+
+    picture = Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image)
+    longest = max(picture.size)
+    if longest > side:
+        size = tuple(max(1, round(length * side / longest)) for length in picture.size)
+        picture = picture.resize(size, Image.Resampling.LANCZOS)  # type: ignore[arg-type]
+    elif (scale := side // longest) > 1:
+        picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def map_uri(values: Values, low: float, high: float, colours: str = "viridis") -> str:
+    """[h, w] on one of matplotlib's colour scales; what is outside of it is clipped."""
+    from matplotlib import colormaps
+
+    shares = (np.clip(values, low, high) - low) / (high - low if high > low else 1.0)
+    return picture_uri((colormaps[colours](shares)[..., :3] * 255).round().astype(np.uint8))
+
+
+def scale_uri(colours: str = "viridis") -> str:
+    """A colour scale from left to right."""
+    return map_uri(np.linspace(0, 1, LOOK)[None].repeat(10, 0), 0.0, 1.0, colours)

@@ -18,6 +18,7 @@ from morelli.features.protocol import SampleSpec
 from morelli.storage import audio
 from morelli.storage.depth import stored
 from morelli.storage.dicom import is_dicom
+from morelli.storage.digests import digest_of
 from morelli.storage.images import decode, decode_any, format_of, from_eight_bits, to_eight_bits, write_image
 from morelli.storage.provenance import READ, provenance_of
 from morelli.storage.tables import parse
@@ -77,10 +78,10 @@ class Reading:
     Attributes:
         file: its path as given.
         samples: float32 [n, *spec.shape]; a picture lies in [spec.low, spec.high], n = 1; of sound n windows.
-        facts: what JSON can hold: `sha256` of the file, `format`, `mode`, `size` [width, height] (of a table
-            [columns, rows], of sound [samples, channels]), `notes` on what was converted; of pictures but DICOM,
-            `provenance` (see `provenance.provenance_of`); see `images.decode`, `audio.decode` and `tables.parse` for
-            the rest.
+        facts: what JSON can hold: `sha256` of the file, `decoded_sha256` of the samples, `format`, `mode`, `size`
+            [width, height] (of a table [columns, rows], of sound [samples, channels]), `notes` on what was converted;
+            of pictures but DICOM, `provenance` (see `provenance.provenance_of`); see `images.decode`, `audio.decode`
+            and `tables.parse` for the rest.
     """
 
     file: str
@@ -150,6 +151,7 @@ def read(path: Path, spec: SampleSpec, limits: Limits = LIMITS) -> Reading:
             samples, facts = parse(data, spec, limits.max_rows)
     except (MismatchError, UnreadableSample) as error:
         raise type(error)(f"{_shown(path.name or path)} {error}") from error
+    facts["decoded_sha256"] = digest_of(samples, spec)
     return Reading(str(path), samples, _with_file(path, data, facts))
 
 

@@ -111,10 +111,11 @@ def test_pages_show_it(images: tuple[Attributor, Path], tmp_path: Path) -> None:
     report = attribute(place / "gan-1" / "0.png", attributor, fdr=0.5)
     write_report(report, attributor, tmp_path / "r.html")
     page = tmp_path.joinpath("r.html").read_text()
-    assert "likelihood ratio" in page
+    assert "Likelihood ratio" in page
     assert "times more probable if made by another source of the declared population" in page
     assert "gan-1, gan-2, gan-3" in page
-    assert "Judged as “all”" in page
+    assert "judged as “all”" in page
+    assert "How good the likelihood ratios are" in page
     write_report(
         attribute(place / "gan-1" / "0.png", replace(attributor, population=None)), attributor, tmp_path / "u.html"
     )

@@ -19,7 +19,7 @@ def test_counts_name_every_outcome() -> None:
 
 def test_to_dict_is_json_and_holds_everything() -> None:
     told = json.loads(json.dumps(report().to_dict(), allow_nan=False))
-    assert told["schema"] == 2
+    assert told["schema"] == 3
     assert told["summary"] == report().counts()
     first, second = told["verdicts"]
     assert (first["file"], first["outcome"], first["score"], first["p_value"]) == ("a.png", "attributed", 0.5, 0.25)

@@ -168,7 +168,19 @@ def test_facts_hold_no_patient(tmp_path: Path) -> None:
         data.AccessionNumber = long
     data.save_as(file)
     facts = read(file, SPEC).facts
-    kept = {"sha256", "format", "mode", "bits", "size", "window", "levels", "transfer", "coding", "notes"}
+    kept = {
+        "sha256",
+        "decoded_sha256",
+        "format",
+        "mode",
+        "bits",
+        "size",
+        "window",
+        "levels",
+        "transfer",
+        "coding",
+        "notes",
+    }
     assert set(facts) == kept
     assert not any(name in str(facts) for name in NAMES)
 

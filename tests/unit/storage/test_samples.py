@@ -85,6 +85,7 @@ def test_hand_written_rgb_png_is_read_exactly(tmp_path: Path) -> None:
     assert torch.equal(reading.samples, as_expected(PIXELS.transpose(2, 0, 1), 255, RGB))
     assert reading.facts == {
         "sha256": sha256(data).hexdigest(),
+        "decoded_sha256": sha256(PIXELS.tobytes()).hexdigest(),
         "format": "PNG",
         "mode": "RGB",
         "bits": 8,

@@ -1,0 +1,254 @@
+"""Reports as pages, PDF and JSON: every kind fits the schema, says what it must, and is the same on every run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import torch
+from PIL import Image
+from toys import imprinting_generator, imprinting_samples, toy_heads, toy_samples
+
+import morelli
+from morelli import Attributor, Report, SampleSpec, attribute, calibrate, report_html, report_schema, write_report
+from morelli.app.pages import SECTIONS, stamped, with_attack_card
+from morelli.attribution.places import shares_of
+from morelli.errors import MorelliError, OutOfRange, UnreadableBundle
+
+ARTEFACTS = Path(__file__).parents[2] / "artefacts"
+SPEC = SampleSpec((3, 16, 16))
+VALIDATOR = jsonschema.Draft202012Validator(report_schema())
+
+
+def written(samples: torch.Tensor, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, sample in enumerate(samples):
+        morelli.write_image(sample, folder / f"{i:02d}.png", SampleSpec(tuple(sample.shape)))
+    return folder
+
+
+def fits(report: Report) -> dict[str, Any]:
+    """The report as JSON gives it back, once it is valid."""
+    told = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    VALIDATOR.validate(told)
+    return told
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """plain and declared attributors with maps, samples of the model, others, JPEG files, and what is no sample."""
+    root = tmp_path_factory.mktemp("reports")
+    head = imprinting_generator(0, 16).head(100)
+    own = written(imprinting_samples(120, 1, side=16), root / "own")
+    morelli.train(head, own, rate=0.05, held_out=40, out=root / "plain.attributor")
+    for k in (1, 2, 3):
+        written(imprinting_samples(10, 2, k, 16), root / "others" / f"gan-{k}")
+    calibrate(root / "plain.attributor", root / "others", out=root / "declared.attributor", leave_source_out=True)
+    written(imprinting_samples(4, 7, side=16), root / "mine")
+    written(imprinting_samples(4, 7, 1, 16), root / "theirs")
+    (root / "jpeg").mkdir()
+    for i in range(4):
+        Image.open(root / "theirs" / f"{i:02d}.png").save(root / "jpeg" / f"{i}.jpg", quality=75)
+    (root / "odd").mkdir()
+    (root / "odd" / "note.txt").write_text("not a picture")
+    shutil.copy(root / "mine" / "00.png", root / "odd" / "a.png")
+    return root
+
+
+@pytest.fixture
+def inside(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(place)
+    return place
+
+
+def test_the_schema_is_one_and_can_fail(inside: Path) -> None:
+    jsonschema.Draft202012Validator.check_schema(report_schema())
+    told = fits(attribute("mine/00.png", "declared.attributor"))
+    for change in ({"schema": 2}, {"verdicts": [{}]}, {"surprise": 1}, {"id": "x"}):
+        with pytest.raises(jsonschema.ValidationError):
+            VALIDATOR.validate(told | change)
+    told["verdicts"][0]["outcome"] = "inconclusive"  # without a reason, with a ratio
+    assert not VALIDATOR.is_valid(told)
+
+
+@pytest.mark.parametrize("bundle", ["plain.attributor", "declared.attributor"])
+def test_reports_on_pictures_fit_the_schema(inside: Path, bundle: str) -> None:
+    report = attribute(["mine", "theirs", "jpeg", "odd"], bundle, together=True, fdr=0.3)
+    told = fits(report)
+    assert told["summary"]["refused"] == 1
+    assert told["together"] and told["queue"]
+    assert told["custody"]["settings"] == {"certify": 0, "together": True, "fdr": 0.3, "device": "cpu"}
+    assert told["custody"]["command"].startswith("morelli attribute mine theirs jpeg odd --with")
+    assert (told["attributor"]["population"] is None) == (bundle == "plain.attributor")
+    page = report_html(report, bundle)
+    assert "Together, 12 samples are" in page  # one file lies there twice
+    assert ("How good the likelihood ratios are" in page) == (bundle == "declared.attributor")
+
+
+def test_inconclusive_tables_and_sound_fit_too(tmp_path: Path) -> None:
+    heads = toy_heads()
+    sound = morelli.train(
+        heads["audio"], toy_samples("audio", 80, 1), toy_samples("audio", 40, 2), method="flipad", detector="lda",
+        rate=0.05,
+    )  # fmt: skip
+    lines = [",".join(map(str, row)) for row in toy_samples("table", 30, 3).tolist()]
+    (tmp_path / "rows.csv").write_text("\n".join(lines))
+    rows = attribute(tmp_path / "rows.csv", ARTEFACTS / "table-1.attributor", together=True, fdr=0.2)
+    assert [v["row"] for v in fits(rows)["verdicts"]] == list(range(30))
+    page = report_html(rows, ARTEFACTS / "table-1.attributor")
+    assert f"{30 - SECTIONS} more have no section of their own" in page
+    assert "<img" not in page
+    pytest.importorskip("soundfile")
+    import soundfile
+
+    soundfile.write(tmp_path / "clip.wav", toy_samples("audio", 1, 4)[0, 0].numpy(), 16_000, subtype="PCM_16")
+    soundfile.write(tmp_path / "short.wav", torch.zeros(9).numpy(), 16_000, subtype="PCM_16")
+    heard = attribute([tmp_path / "clip.wav", tmp_path / "short.wav"], sound)
+    told = fits(heard)
+    assert told["summary"]["inconclusive"] == 1
+    assert told["custody"]["command"] is None  # the attributor lies in memory
+    assert "Where it deviates" not in report_html(heard, sound)
+
+
+def test_a_page_on_one_picture_holds_every_point(inside: Path) -> None:
+    report = attribute("theirs/01.png", "declared.attributor")
+    told, page = fits(report), report_html(report, "declared.attributor")
+    for title in (
+        *("What was asked", "The answer", "The score among own samples", "Where it deviates", "The file"),
+        *("How often it errs", "How good the likelihood ratios are", "Deliberate removal and imitation", "Custody"),
+        "What this does not prove",
+    ):
+        assert f">{title}</h2>" in page
+    facts = told["verdicts"][0]["facts"]
+    pixels = Image.open("theirs/01.png").convert("RGB").tobytes()
+    assert facts["decoded_sha256"] == sha256(pixels).hexdigest()
+    for said in (facts["sha256"], facts["decoded_sha256"], told["attributor"]["digest"], told["id"], "docs/attacks.md"):
+        assert said in page
+    assert page.count("<svg") == 2
+    assert page.count('<div class="scale">') == 3
+    assert "http://www.w3.org/2000/svg" in page and page.count("http") == page.count("http://www.w3.org/2000/svg")
+
+
+def test_a_file_that_changed_is_not_shown(inside: Path, tmp_path: Path) -> None:
+    shutil.copy("theirs/01.png", tmp_path / "x.png")
+    report = attribute(tmp_path / "x.png", "declared.attributor")
+    shutil.copy("theirs/02.png", tmp_path / "x.png")
+    page = report_html(report, "declared.attributor")
+    assert "no longer the one that was judged" in page
+    assert "<img" not in page
+
+
+def test_storage_that_might_explain_a_verdict_is_pointed_out(inside: Path) -> None:
+    head = imprinting_generator(0, 16).head(100)
+    plain = morelli.train(head, "own", "theirs", method="flipad", detector="lda", rate=0.05)
+    assert plain.card["own"]["facts"]["coding"] == {"none": 120}
+    told = fits(attribute(["jpeg", "mine"], plain))
+    warned = {v["file"]: [c["text"] for c in v["confounds"] if c["explains"]] for v in told["verdicts"]}
+    for verdict in told["verdicts"]:
+        expected = verdict["facts"]["coding"] != "none" and verdict["outcome"] == "not attributed"
+        assert bool(warned[verdict["file"]]) == expected
+    assert any("JPEG; own samples are stored without loss" in text for texts in warned.values() for text in texts)
+    assert plain.places is not None
+    assert "Average activation" in report_html(attribute("jpeg/0.jpg", plain), plain)
+    assert "coding alone tells them apart" in told["confounds"][0]["text"]
+
+
+def test_attack_cards(inside: Path, tmp_path: Path) -> None:
+    report = attribute("mine/00.png", "declared.attributor")
+    row = {"name": "denoising", "aim": "removal", "psnr": 35, "success": 0.25, "low": 0.2, "high": 0.3, "samples": 200}
+    other = {"name": "averaging", "aim": "forgery", "success": None}
+    (tmp_path / "card.json").write_text(json.dumps({"title": "Ours", "attacks": [row, other]}))
+    told = fits(with_attack_card(report, tmp_path / "card.json"))
+    assert told["attack_card"]["attacks"][0]["success"] == 0.25
+    assert told["id"] != fits(report)["id"]
+    page = report_html(with_attack_card(report, tmp_path / "card.json"), "declared.attributor")
+    assert "25.0\u00a0% (20.0\u00a0% to 30.0\u00a0%)" in page and "docs/attacks.md" not in page
+    too_much, too_little = {"name": "a", "aim": "b", "success": 7}, {"name": "a"}
+    for bad in ("[]", "no json", *(json.dumps({"attacks": [each]}) for each in (too_much, too_little))):
+        (tmp_path / "bad.json").write_text(bad)
+        with pytest.raises(UnreadableBundle, match="is no attack card"):
+            with_attack_card(report, tmp_path / "bad.json")
+
+
+def test_dates_are_only_what_was_asked_for(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = attribute("mine/00.png", "declared.attributor")
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    assert stamped(report).dated is None
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    assert fits(stamped(report))["dated"] == "1970-01-02T00:00:00+00:00"
+    assert "1970-01-02" in report_html(stamped(report), "declared.attributor")
+    assert stamped(report, "today").dated == "today"
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "soon")
+    with pytest.raises(OutOfRange, match="'soon'"):
+        stamped(report)
+
+
+def test_other_suffixes_and_a_missing_library_are_named(
+    inside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = attribute("mine/00.png", "declared.attributor")
+    with pytest.raises(OutOfRange, match=r"\.html, \.pdf or \.json"):
+        write_report(report, "declared.attributor", tmp_path / "r.docx")
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
+    with pytest.raises(MorelliError, match=r"pip install 'morelli\[pdf\]', on Debian also apt install libpango"):
+        write_report(report, "declared.attributor", tmp_path / "r.pdf")
+    assert not list(tmp_path.iterdir())
+
+
+MAKE = """
+import sys, torch
+torch.set_num_threads(int(sys.argv[1]))
+from morelli.app import attributing
+attributing.BATCH = int(sys.argv[2])
+import morelli
+for name, files in (("one", "theirs/01.png"), ("many", ["mine", "theirs"])):
+    report = morelli.attribute(files, "declared.attributor", fdr=0.2)
+    for kind in sys.argv[4].split(",")[: 3 if name == "one" else 2]:
+        morelli.write_report(report, "declared.attributor", f"{sys.argv[3]}/{name}.{kind}")
+"""
+
+
+def made(folder: Path, threads: int, batch: int, kinds: str, seed: str) -> dict[str, bytes]:
+    folder.mkdir()
+    source = str(Path(morelli.__file__).parents[1])
+    environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": source}
+    words = [sys.executable, "-c", MAKE, str(threads), str(batch), str(folder), kinds]
+    subprocess.run(words, check=True, env=environment, timeout=300)
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_the_same_bytes_on_every_run(inside: Path, tmp_path: Path) -> None:
+    """In processes of their own, with other hash seeds, batches and threads."""
+    kinds = "html,json,pdf" if shutil.which("fc-match") else "html,json"
+    first = made(tmp_path / "a", 1, 64, kinds, "1")
+    second = made(tmp_path / "b", 2, 3, kinds, "2")
+    assert len(first) == len(kinds.split(",")) + 2
+    assert first == second
+    assert first["one.html"] != first["many.html"]
+
+
+def test_maps_are_of_held_out_samples(place: Path) -> None:
+    attributor = morelli.load(place / "plain.attributor")
+    assert isinstance(attributor, Attributor) and attributor.places is not None
+    places = attributor.places
+    assert places.average.shape == (1, 16, 16)
+    with_none = replace(attributor, places=None)
+    assert "places" not in with_none.state().parts
+    again = Attributor.from_state(attributor.state()).places
+    assert again is not None and torch.equal(again.mean[""], places.mean[""])
+    fresh = imprinting_samples(200, 9, side=16)
+    shares = shares_of(attributor.extractor, attributor.detector, attributor.extractor.extract(fresh).values)
+    assert shares is not None
+    deviation = places.deviation(shares, "")
+    assert deviation.shape == (200, 16, 16)
+    assert abs(float(deviation.mean())) < 0.3  # of fresh own samples: none on average
+    assert float((deviation.flatten(1).amax(1) > places.usual[""]).double().mean()) < 0.4
