@@ -1,30 +1,28 @@
-"""Judge files: from samples and an attributor to verdicts, streamed, resumable."""
+"""Judge files: from samples and an attributor to a report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any
 
 import torch
 
-from morelli.app.bundles import load_attributor
 from morelli.app.describing import custody, describe
+from morelli.app.scorer import COLUMNS, REFUSED, Scorer
 from morelli.app.sources import Stage, silent
 from morelli.attribution.attributor import Attributor
 from morelli.attribution.pooling import pooled_evidence, pooled_p_value
-from morelli.attribution.report import JudgedFile, Outcome, RefusedFile, Report, Verdict
-from morelli.errors import MismatchError, UnreadableBundle, UnreadableSample, UnsuitableSolver
-from morelli.features.protocol import Certifier, SampleSpec
+from morelli.attribution.report import JudgedFile, Outcome, RefusedFile, Report
+from morelli.errors import UnreadableBundle, UnsuitableSolver
+from morelli.features.protocol import Certifier
 from morelli.numerics.calibration import benjamini_hochberg
 from morelli.storage.journal import Journal
-from morelli.storage.samples import Reading, find, read
+from morelli.storage.listing import find
+from morelli.storage.samples import Reading
+from morelli.storage.shards import Item, items
 
-BATCH = 64
-
-REFUSED = "refused"
-COLUMNS = ("file", "row", "outcome", "score", "p_value", "reason", "notes", "likelihood_ratio", "facts")
 Result = JudgedFile | RefusedFile
 TYPES: dict[str, type | UnionType] = {  # of a record that was read back
     "file": str,
@@ -72,39 +70,41 @@ def attribute(
         UnreadableBundle: the attributor cannot be read, or `csv` belongs to another one.
         UnsuitableSolver: `certify` was asked of a method that neither solves a lasso nor searches latents.
     """
-    made = custody(
-        source,
-        "" if isinstance(attributor, Attributor) else str(attributor),
-        {"certify": certify, "together": together, "fdr": fdr, "device": device},
-    )
-    attributor, about = _open(attributor)
+    path = None if isinstance(attributor, Attributor) else Path(attributor)
+    settings = {"certify": certify, "together": together, "fdr": fdr, "device": device}
+    made = custody(source, "" if path is None else str(attributor), settings)
+    scorer = Scorer(attributor, device=device)
+    about = describe(scorer.attributor, "" if path is None else path.name, scorer.digest)
     if fdr is not None:
         benjamini_hochberg(torch.empty(0), fdr)  # refuses what is no rate
     paths = find(source)
-    certificates = _certify(paths, attributor, certify, stage) if certify else ()
-    progress = stage("judging", len(paths))
+    certificates = _certify(paths, scorer, certify, stage) if certify else ()
+    found = list(items(paths))
+    progress = stage("judging", len(found))
     results: list[Result] = []
     if csv is None:
-        for of_file in _judge_files(paths, attributor, device):
-            results += of_file
+        for rows in scorer.stream(found):
+            results += map(_result, rows)
             progress(1)
-        return _report(about, results, certificates, attributor if together else None, fdr, made)
-    names = {str(path) for path in paths}
-    with Journal(Path(csv), about["digest"], COLUMNS) as journal:
-        results += [_result(record) for record in journal.records if record["file"] in names]
-        done = {result.file for result in results}
-        progress(len(done))
-        for of_file in _judge_files([path for path in paths if str(path) not in done], attributor, device):
-            journal.append([_record(result) for result in of_file])
-            results += of_file
-            progress(1)
-    return _report(about, results, certificates, attributor if together else None, fdr, made)
+    else:
+        with Journal(Path(csv), about["digest"], COLUMNS) as journal:
+            results += _journalled(found, scorer, journal, progress)
+    return _report(about, results, certificates, scorer.attributor if together else None, fdr, made)
 
 
-def _record(result: Result) -> dict[str, Any]:
-    if isinstance(result, JudgedFile):
-        return result.to_dict()
-    return dict.fromkeys(COLUMNS) | {"outcome": REFUSED} | result.to_dict()
+def _journalled(
+    found: list[Item], scorer: Scorer, journal: Journal, progress: Callable[[int], None]
+) -> Iterator[Result]:
+    """Results of all items, first those that the journal has."""
+    names = {item.name for item in found}
+    known = [record for record in journal.records if record["file"] in names]
+    yield from map(_result, known)
+    done = {record["file"] for record in known}
+    progress(len(done))
+    for rows in scorer.stream(item for item in found if item.name not in done):
+        journal.append(rows)
+        yield from map(_result, rows)
+        progress(1)
 
 
 def _result(record: Mapping[str, Any]) -> Result:
@@ -122,14 +122,6 @@ def _result(record: Mapping[str, Any]) -> Result:
         ) from None
 
 
-def _open(attributor: str | Path | Attributor) -> tuple[Attributor, dict[str, Any]]:
-    name, digest = "", "in memory"
-    if not isinstance(attributor, Attributor):
-        name = Path(attributor).name
-        attributor, digest = load_attributor(attributor)
-    return attributor, describe(attributor, name, digest)
-
-
 def _report(
     about: dict[str, Any],
     results: list[Result],
@@ -144,21 +136,25 @@ def _report(
     return Report(about, judged, refused, certificates, pooled, None if fdr is None else _queue(judged, fdr), made)
 
 
-def _queue(judged: tuple[JudgedFile, ...], fdr: float) -> dict[str, Any]:
+def _once(judged: tuple[JudgedFile, ...]) -> list[JudgedFile]:
     """Of each sample that could be judged, the first copy."""
-    once: dict[Any, JudgedFile] = {}
+    found: dict[Any, JudgedFile] = {}
     for each in judged:
         if each.verdict.outcome is not Outcome.INCONCLUSIVE:
-            once.setdefault((each.facts.get("sha256", each.file), each.row), each)
-    chances = torch.tensor([each.verdict.p_value for each in once.values()], dtype=torch.float64)
+            found.setdefault((each.facts.get("sha256", each.file), each.row), each)
+    return list(found.values())
+
+
+def _queue(judged: tuple[JudgedFile, ...], fdr: float) -> dict[str, Any]:
+    once = _once(judged)
+    chances = torch.tensor([each.verdict.p_value for each in once], dtype=torch.float64)
     called = benjamini_hochberg(chances, fdr).tolist()
-    names = [{"file": each.file, "row": each.row} for each, yes in zip(once.values(), called, strict=True) if yes]
+    names = [{"file": each.file, "row": each.row} for each, yes in zip(once, called, strict=True) if yes]
     return {"fdr": fdr, "samples": len(once), "not_attributed": names}
 
 
 def _together(judged: tuple[JudgedFile, ...], attributor: Attributor) -> dict[str, Any]:
-    once = {(each.facts.get("sha256", each.file), each.row): each.verdict for each in judged}
-    usable = [v for v in once.values() if v.outcome is not Outcome.INCONCLUSIVE]
+    usable = [each.verdict for each in _once(judged)]
     if not usable:
         return {"samples": 0, "outcome": Outcome.INCONCLUSIVE.value, "p_value": None, "log10_e_value": None}
     p = pooled_p_value(attributor, usable)
@@ -167,57 +163,21 @@ def _together(judged: tuple[JudgedFile, ...], attributor: Attributor) -> dict[st
     return {"samples": len(usable), "outcome": outcome.value, "p_value": p, "log10_e_value": evidence}
 
 
-def _certify(paths: list[Path], attributor: Attributor, count: int, stage: Stage) -> tuple[dict[str, Any], ...]:
+def _certify(paths: list[Path], scorer: Scorer, count: int, stage: Stage) -> tuple[dict[str, Any], ...]:
     """Of the first `count` readable samples: file, row, and what the extractor's second look found."""
-    extractor = attributor.extractor
+    extractor = scorer.attributor.extractor
     if not isinstance(extractor, Certifier):
         raise UnsuitableSolver("this attributor's method inverts and searches nothing, so there is nothing to certify.")
     progress = stage("certifying", count)
     found: list[dict[str, Any]] = []
-    for path in paths:
-        reading = _read(path, extractor.spec)
+    for item in items(paths):
+        reading = scorer.read(item)
         for row, sample in enumerate(reading.samples[: count - len(found)] if isinstance(reading, Reading) else ()):
             facts = reading.facts if isinstance(reading, Reading) else {}
             proof = extractor.certify(sample[None], [facts])
             row_number = None if extractor.spec.is_image else row
-            found.append({"file": str(path), "row": row_number} | proof.figures())
+            found.append({"file": item.name, "row": row_number} | proof.figures())
             progress(1)
         if len(found) >= count:
             break
     return tuple(found)
-
-
-def _judge_files(paths: Iterable[Path], attributor: Attributor, device: str) -> Iterator[list[Result]]:
-    """The results of each file, in the order of `paths`. At most BATCH images are in memory, or one table."""
-    waiting: list[Reading | Result] = []
-    samples = 0
-    for path in paths:
-        waiting.append(_read(path, attributor.extractor.spec))
-        samples += len(waiting[-1].samples) if isinstance(waiting[-1], Reading) else 0
-        if samples >= BATCH:
-            yield from _judge_batch(waiting, attributor, device)
-            waiting, samples = [], 0
-    yield from _judge_batch(waiting, attributor, device)
-
-
-def _read(path: Path, spec: SampleSpec) -> Reading | Result:
-    try:
-        return read(path, spec)
-    except MismatchError as error:  # a sound file of another size: nothing can be said
-        return JudgedFile(str(path), Verdict(Outcome.INCONCLUSIVE, reason=str(error)), {})
-    except UnreadableSample as error:
-        return RefusedFile(str(path), str(error))
-
-
-def _judge_batch(batch: list[Reading | Result], attributor: Attributor, device: str) -> Iterator[list[Result]]:
-    read = [result for result in batch if isinstance(result, Reading)]
-    facts = [result.facts for result in read for _ in result.samples]
-    verdicts = iter(attributor.judge(torch.cat([each.samples for each in read]).to(device), facts) if read else [])
-    is_image = attributor.extractor.spec.is_image
-    for result in batch:
-        if isinstance(result, Reading):
-            rows = range(len(result.samples))
-            named = [(next(verdicts), None if is_image else row) for row in rows]
-            yield [JudgedFile(result.file, verdict, result.facts, row) for verdict, row in named]
-        else:
-            yield [result]

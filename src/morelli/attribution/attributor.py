@@ -23,6 +23,8 @@ from morelli.features.protocol import Extractor, Facts, Features, Turnable
 from morelli.numerics.calibration import p_values, relative, threshold
 from morelli.numerics.state import State
 
+ROWS = 16
+
 
 @dataclass(frozen=True, eq=False)
 class Attributor:
@@ -185,7 +187,15 @@ class Attributor:
 def least_scores(
     extractor: Extractor, detector: Detector, values: Tensor, any_orientation: bool
 ) -> tuple[Tensor, Tensor]:
-    """Features [n, …] → scores [n] and orientations [n], the least score over orientations where any will do."""
+    """Features [n, …] → scores [n] and orientations [n], the least score over orientations where any will do.
+
+    Scored in multiples of ROWS, since a matrix product sums the rows of others in another order, by which their last
+    bits would depend on how many there are.
+    """
+    if rest := -len(values) % ROWS:
+        filled = torch.cat([values, values[-1:].expand(rest, *values.shape[1:])])
+        scores, turns = least_scores(extractor, detector, filled, any_orientation)
+        return scores[:-rest], turns[:-rest]
     if not any_orientation or not isinstance(extractor, Turnable):
         return detector.score(values).cpu(), torch.zeros(len(values), dtype=torch.long)
     if isinstance(detector, TurnScorer):

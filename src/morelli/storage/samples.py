@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +20,8 @@ from morelli.storage.depth import stored
 from morelli.storage.dicom import is_dicom
 from morelli.storage.digests import digest_of
 from morelli.storage.images import decode, decode_any, format_of, from_eight_bits, to_eight_bits, write_image
+from morelli.storage.listing import find
+from morelli.storage.listing import shown as _shown
 from morelli.storage.provenance import READ, provenance_of
 from morelli.storage.tables import parse
 
@@ -38,7 +40,6 @@ __all__ = [
     "write_image",
 ]
 
-WILDCARDS = frozenset("*?[")
 SUFFIXES = {
     ".png": "PNG",
     ".jpg": "JPEG",
@@ -109,29 +110,11 @@ def _with_file(path: Path, data: bytes, facts: dict[str, Any]) -> dict[str, Any]
     return found
 
 
-def find(source: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The files that a file name, a folder, a glob pattern, or a sequence of those stands for.
-
-    Folders are searched to the bottom, in sorted order, without hidden files and folders, and without entering
-    linked folders. A sequence keeps its order; what was found before is not repeated. No file is opened.
-
-    Raises:
-        UnreadableSample: one of them stands for no file.
-    """
-    if isinstance(source, (str, Path)):
-        source = [source]
-    if not source:
-        raise UnreadableSample("no files were named; expected a file, a folder or a pattern. Name at least one.")
-    found: dict[str, Path] = {}
-    for one in source:
-        for path in _expand(one):
-            found.setdefault(os.path.abspath(path), path)
-    return list(found.values())
-
-
-def read(path: Path, spec: SampleSpec, limits: Limits = LIMITS) -> Reading:
+def read(path: Path, spec: SampleSpec, limits: Limits = LIMITS, *, data: bytes | None = None) -> Reading:
     """Reads one file: one sample from a picture, many from a table, one for each window of sound.
 
+    Args:
+        data: its content, where that lies elsewhere; `path` is its name then.
     Raises:
         MismatchError: it is sound, but of another size, channel count or column count than `spec`.
         UnreadableSample: everything else that is wrong with the file.
@@ -142,7 +125,7 @@ def read(path: Path, spec: SampleSpec, limits: Limits = LIMITS) -> Reading:
             raise MismatchError(
                 f"is a picture, sound or a table, but samples are {spec.shape}; expected 1 to 3 dimensions."
             )
-        data = _bytes(path, limits.max_bytes)
+        data = _bytes(path, limits.max_bytes) if data is None else data
         if spec.is_image:
             samples, facts = decode(data, spec, limits.max_pixels)
         elif spec.is_audio:
@@ -212,52 +195,6 @@ def read_all(
     return Collection(samples, [reading.facts for reading in readings], refused)
 
 
-def _expand(source: str | Path) -> list[Path]:
-    path = Path(source)
-    if os.path.isdir(source):
-        if files := _inside(path):
-            return files
-        raise UnreadableSample(
-            f"folder {_shown(source)} holds no files (hidden ones are skipped); expected samples. Name another."
-        )
-    if os.path.lexists(source):
-        return [path]
-    if not WILDCARDS.isdisjoint(str(source)):
-        if files := _matching(path):
-            return files
-        raise UnreadableSample(f"pattern {_shown(source)} matches no file; expected samples. Check where you run it.")
-    raise UnreadableSample(f"{_shown(source)} does not exist; expected a file, a folder or a pattern. Check the path.")
-
-
-def _inside(folder: Path) -> list[Path]:
-    files: list[Path] = []
-    for place, folders, names in os.walk(folder, onerror=_cannot_list):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files += [Path(place, name) for name in names if not name.startswith(".")]
-    return sorted(path for path in files if os.path.isfile(path))
-
-
-def _matching(pattern: Path) -> list[Path]:
-    fixed = next(at for at, part in enumerate(pattern.parts) if not WILDCARDS.isdisjoint(part))
-    root, rest = Path(*pattern.parts[:fixed]), Path(*pattern.parts[fixed:])
-    shows_hidden = any(part.startswith(".") for part in rest.parts)
-    try:
-        matches = sorted(set(root.glob(str(rest))))
-    except (OSError, ValueError) as error:
-        raise UnreadableSample(
-            f"pattern {_shown(pattern)} is not usable ({_shown(error)}); expected one like folder/*.png. Correct it."
-        ) from error
-    if not shows_hidden:
-        matches = [p for p in matches if not any(part.startswith(".") for part in p.relative_to(root).parts)]
-    return [file for match in matches for file in (_inside(match) if match.is_dir() else [match])]
-
-
-def _cannot_list(error: OSError) -> None:
-    raise UnreadableSample(
-        f"folder {_shown(error.filename)} cannot be listed ({error.strerror}); expected to read it. Check its rights."
-    ) from error
-
-
 def _bytes(path: Path, max_bytes: int) -> bytes:
     """All bytes of a regular file; never waits for a pipe or a device, never takes more than `max_bytes`."""
     try:
@@ -291,8 +228,3 @@ def _refuse_unless_regular(found: os.stat_result, max_bytes: int) -> None:
 
 def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
-def _shown(text: object) -> str:
-    """On one line and without control characters, whatever a file is called."""
-    return str(text) if str(text).isprintable() else ascii(str(text))
