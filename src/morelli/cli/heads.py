@@ -56,7 +56,7 @@ def head(
     """
     from morelli.app.autoencoders import DRAWS, head_from_autoencoder
     from morelli.app.heads import head_from_factory, head_from_onnx
-    from morelli.numerics.head import LEVELS
+    from morelli.numerics.file_form import LEVELS
 
     if sum(given is not None for given in (factory, diffusers, onnx)) != 1:
         raise MorelliError("give one source of the head and no more: package.module:function, --diffusers or --onnx.")

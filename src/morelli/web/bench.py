@@ -160,7 +160,7 @@ def _described(attributor: Attributor, about: Mapping[str, Any]) -> dict[str, An
 def _reads(spec: SampleSpec) -> dict[str, Any]:
     kind = "picture" if spec.is_image else "sound" if spec.is_audio else "table"
     formats = PICTURES if spec.is_image else SOUNDS if spec.is_audio else ["CSV", "TSV"]
-    return {"kind": kind, "formats": formats, "shape": list(spec.shape), "larger": spec.grid > 0}
+    return {"kind": kind, "formats": formats, "shape": list(spec.shape), "larger": spec.form.grid > 0}
 
 
 def _part(whole: Report, order: Order) -> Report:
