@@ -243,6 +243,7 @@ def test_another_key_and_an_altered_envelope(run, signed: Path) -> None:
 
 
 def test_another_statement_of_the_same_key_does_not_pass(run, signed: Path) -> None:
+    from morelli.app.signing import PREDICATE
     from morelli.storage.signing import seal
 
     other = json.dumps(statement(signed) | {"predicateType": "https://slsa.dev/provenance/v1"}).encode()
@@ -250,6 +251,9 @@ def test_another_statement_of_the_same_key_does_not_pass(run, signed: Path) -> N
     code, out, _ = run(*VERIFY)
     assert code == 2
     assert "no report of Morelli's: 'https://slsa.dev/provenance/v1'" in out
+    odd = json.dumps(statement(signed) | {"subject": [{}]} | {"predicateType": PREDICATE}).encode()
+    (signed / "report.json.dsse").write_bytes(seal(odd, (signed / "my.pem").read_bytes()))
+    assert "names no files" in run(*VERIFY)[2]
 
 
 def test_a_passphrase(run, signed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,8 +275,10 @@ def test_what_is_not_signed(run, signed: Path) -> None:
     assert "report.json.dsse exists" in run(*sign)[2]
     assert "cannot be read" in run("sign", "report.json", "--key", "none.pem", "--overwrite")[2]
     assert "cannot be read" in run("sign", "none.json", "--key", "my.pem")[2]
-    (signed / "no.json").write_text('{"a": 1}')
-    assert "no.json is no report" in run("sign", "no.json", "--key", "my.pem")[2]
+    for text in ('{"a": 1}', "[]", "{", '{"attributor": {}, "verdicts": [{"facts": 1}]}'):
+        (signed / "no.json").write_text(text)
+        assert "no.json is no report" in run("sign", "no.json", "--key", "my.pem")[2]
+    assert "nowhere/a.dsse cannot be written (No such file" in run(*sign, "--out", "nowhere/a.dsse")[2]
     (signed / "sub").mkdir()
     shutil.copy(signed / "report.html", signed / "sub")
     assert "two reports are called" in run("sign", "report.html", "sub/report.html", "--key", "my.pem")[2]

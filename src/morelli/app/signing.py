@@ -55,8 +55,12 @@ def sign(
         raise MorelliError(f"{out} exists. Name another file, or overwrite it (`--overwrite`).")
     envelope = seal(json.dumps(_statement(paths, time), sort_keys=True).encode(), read_bytes(Path(key)), passphrase)
     copy = out.with_name(out.name + ".new")
-    copy.write_bytes(envelope)
-    os.replace(copy, out)
+    try:
+        copy.write_bytes(envelope)
+        os.replace(copy, out)
+    except OSError as error:
+        copy.unlink(missing_ok=True)
+        raise MorelliError(f"{out} cannot be written ({error.strerror}). Check folder and rights.") from error
     return out
 
 
@@ -98,7 +102,7 @@ def _subject(name: str, digest: str, role: str) -> dict[str, Any]:
 def _report(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(read_bytes(path))
-        if isinstance(found["attributor"], dict) and isinstance(found["verdicts"], list):
+        if isinstance(found["attributor"], dict) and all(isinstance(each["facts"], dict) for each in found["verdicts"]):
             return dict(found)
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
@@ -108,7 +112,7 @@ def _report(path: Path) -> dict[str, Any]:
 def _judged(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Name and digest of each judged file. Those that were not read have none, and rest on the report's own."""
     for verdict in report["verdicts"]:
-        if digest := verdict.get("facts", {}).get("sha256"):
+        if digest := verdict["facts"].get("sha256"):
             yield str(verdict["file"]), str(digest)
 
 

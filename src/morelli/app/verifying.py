@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from morelli.app.signing import PREDICATE, REPORT, STATEMENT, Files, digest_of, place_of, read_bytes, several
-from morelli.errors import MismatchError
+from morelli.errors import MismatchError, MorelliError
 from morelli.storage.signing import PAYLOAD_TYPE, payload_of, read_envelope
 
 
@@ -50,7 +50,10 @@ def _stated(kind: str, payload: bytes) -> dict[str, Any]:
 
 def _subjects(statement: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Role, name and digest of each."""
-    return [(each["annotations"]["role"], each["name"], each["digest"]["sha256"]) for each in statement["subject"]]
+    try:
+        return [(each["annotations"]["role"], each["name"], each["digest"]["sha256"]) for each in statement["subject"]]
+    except (KeyError, TypeError) as error:
+        raise MorelliError("what was signed names no files; expected what `morelli sign` wrote.") from error
 
 
 def _compared(
