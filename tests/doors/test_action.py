@@ -1,5 +1,6 @@
 """The GitHub Action: its own steps, in order, in bash, with what a runner sets. Only the upload is not run."""
 
+import json
 import os
 import re
 import shlex
@@ -43,15 +44,15 @@ def own(count: int, seed: int) -> Any:
     return imprinting_samples(count, seed, side=16)
 
 
-def run(place: Path, tmp_path: Path, **given: str) -> tuple[int, dict[str, str], str, str]:
-    """Exit code of the first step that fails, outputs, summary, and what was printed."""
+def run(place: Path, tmp_path: Path, first: Path | None = None, **given: str) -> tuple[int, dict[str, str], str, str]:
+    """Exit code of the first step that fails, outputs, summary, and what was printed; `first` on the path."""
     inputs = {name: each.get("default", "") for name, each in ACTION["inputs"].items()}
     inputs |= {name.replace("_", "-"): value for name, value in given.items()} | {"report": str(tmp_path / "kept")}
     outputs, summary = tmp_path / "outputs", tmp_path / "summary"
     for file in (outputs, summary):
         file.touch()
     runner = {"GITHUB_ACTION_PATH": str(FOLDER), "GITHUB_OUTPUT": str(outputs), "GITHUB_STEP_SUMMARY": str(summary)}
-    runner |= {"PATH": f"{place / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT / "src")}
+    runner |= {"PATH": f"{first or place}:{place / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT / "src")}
     said, code = "", 0
     for step in STEPS:
         if "run" not in step or step["name"] == "Install":
@@ -103,27 +104,50 @@ def test_foreign_files_fail_a_job_that_asks_for_it(place: Path, tmp_path: Path) 
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["report.html", "verdicts.json"]
 
 
-def test_nothing_fails_unless_asked_for(place: Path, tmp_path: Path) -> None:
-    code, outputs, summary, said = run(
-        place, tmp_path, attributor="a.attributor", files="foreign\ntorn", options="--together --device cpu"
-    )
+@pytest.fixture
+def answered(place: Path, tmp_path: Path):
+    """A `morelli` in front of the real one that gives this answer, for what comes after it; it keeps its words."""
+
+    def answered(code: int, source: list[str]) -> Path:
+        files = [place / each for each in source]
+        found = morelli.attribute(files, place / "a.attributor").to_dict() if code != 2 else {}
+        (tmp_path / "answer.json").write_text(json.dumps(found))
+        shim = tmp_path / "morelli"
+        answer = f"cat {tmp_path}/answer.json" if code != 2 else "echo error: no >&2"
+        shim.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/words\n{answer}\nexit {code}\n')
+        shim.chmod(0o755)
+        return tmp_path
+
+    return answered
+
+
+def test_nothing_fails_unless_asked_for(place: Path, tmp_path: Path, answered) -> None:
+    first = answered(3, ["foreign", "torn"])
+    asked = {"attributor": "a.attributor", "files": "foreign\n  \nan own/*.png", "options": "--together --device cpu"}
+    code, outputs, summary, said = run(place, tmp_path, first, **asked)
     assert code == 0, said
     assert outputs["refused"] == "1"
     assert "a\\|b.png" in summary
-    (tmp_path / "again").mkdir()
-    asked = {"attributor": "a.attributor", "files": "torn", "fail_on": "attributed, refused"}
-    code, _, _, said = run(place, tmp_path / "again", **asked)
-    assert (code, "1 refused" in said) == (1, True)
+    words = (tmp_path / "words").read_text().splitlines()
+    report = f"{tmp_path}/kept/report.html"
+    given = ["attribute", "foreign", "an own/*.png", "--with", "a.attributor", "--report", report, "--json"]
+    assert words == [*given, "--together", "--device", "cpu"]
 
 
 @pytest.mark.parametrize(
-    ("given", "code", "says"),
+    ("asked", "code", "says"),
     [
-        ({"attributor": "nowhere", "files": "foreign"}, 2, "nowhere does not exist"),
-        ({"attributor": "a.attributor", "files": "foreign", "fail_on": "fake"}, 2, "expected some of attributed"),
+        ("attributed, refused", 1, "::error::Morelli: 1 refused."),
+        ("attributed", 0, ""),
+        ("fake", 2, "::error::fail-on is fake; expected some of attributed, not-attributed, inconclusive, refused."),
     ],
 )
-def test_mistakes_fail_with_a_line(place: Path, tmp_path: Path, given: dict[str, str], code: int, says: str) -> None:
-    found, _, _, said = run(place, tmp_path, **given)
-    assert found == code
-    assert says in said
+def test_what_fails_is_chosen(place: Path, tmp_path: Path, answered, asked: str, code: int, says: str) -> None:
+    first = answered(3, ["torn"])
+    found, _, _, said = run(place, tmp_path, first, attributor="a.attributor", files="torn", fail_on=asked)
+    assert (found, says in said) == (code, True)
+
+
+def test_what_morelli_does_not_do_fails_at_once(place: Path, tmp_path: Path, answered) -> None:
+    code, outputs, _, said = run(place, tmp_path, answered(2, []), attributor="nowhere", files="torn")
+    assert (code, outputs, said) == (2, {}, "error: no\n")
