@@ -26,10 +26,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_carries_what_is_no_code(wheel: Path) -> None:
-    inside = set(zipfile.ZipFile(wheel).namelist())
+    with zipfile.ZipFile(wheel) as archive:
+        inside = set(archive.namelist())
     package = ROOT / "src" / "morelli"
-    suffixes = {".typed", ".html", ".json", ".safetensors", ".css", ".js", ".svg"}
-    wanted = {path for path in package.rglob("*") if path.suffix in suffixes or path.name == "py.typed"}
+    wanted = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
     assert {"py.typed", "tensors.safetensors"} <= {path.name for path in wanted}
     assert any(path.parent.name == "templates" for path in wanted)
     assert {path.relative_to(package.parent).as_posix() for path in wanted} <= inside
@@ -43,7 +43,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(place, with_pip=False, symlinks=True)
     python = place / "bin" / "python" if sys.platform != "win32" else place / "Scripts" / "python.exe"
     site = sysconfig.get_path("purelib", vars={"base": str(place), "platbase": str(place)})
-    zipfile.ZipFile(wheel).extractall(site)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
     return python
 
 
@@ -60,8 +61,8 @@ def test_a_users_program_is_typed(installed: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.py"
     shutil.copy(PROGRAM, wrong)
     with wrong.open("a") as file:
-        file.write('\n\nmorelli.train("a.head", own=1, rate="low")\nmorelli.attribute("a", "b").judge\n')
+        file.write('\n\nmorelli.train("a.head", own="own", method=1, rate="low")\nmorelli.attribute("a", "b").judge\n')
     said = checked(installed, wrong, tmp_path).stdout
-    assert 'Argument "own" to "train" has incompatible type "int"' in said
+    assert 'Argument "method" to "train" has incompatible type "int"' in said
     assert 'Argument "rate" to "train" has incompatible type "str"' in said
     assert '"Report" has no attribute "judge"' in said
