@@ -19,6 +19,9 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "imprint.md": ("package", "own", "suspects"),
     "latent.md": ("autoencoders",),
     "medical.md": ("deep_pictures",),
+    "provenance.md": ("own", "suspects", "others", "head", "attributor", "signed"),
+    "python.md": ("own", "suspects"),
+    "report.md": ("own", "suspects", "others", "head", "attributor", "attack_card"),
     "tables.md": ("package", "wine"),
     "tutorials/examiner.md": ("case",),
 }
@@ -70,7 +73,6 @@ def test_what_is_made_smaller_is_on_the_page() -> None:
     for name, changes in SMALLER.items():
         text = "".join(block.text for block in blocks(ROOT / "docs" / name) if block.runs)
         assert all(large in text for large in changes), name
-    assert set(NEEDS) | set(SMALLER) <= {str(page.relative_to(ROOT / "docs")) for page in PAGES}
 
 
 def test_a_block_that_fails_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,10 @@
-"""What the pages speak of: own/, suspects/, my.head, mypkg … Small, made once a process, and copied for each page."""
+"""What the pages speak of: own/, suspects/, my.head, mypkg … Small, and made for each page anew."""
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -189,6 +191,20 @@ def wine(folder: Path) -> None:
         )
 
 
+def attack_card(folder: Path) -> None:
+    attack = {"name": "denoising", "aim": "removal", "psnr": 35, "success": 0.1, "low": 0.0, "high": 0.2, "samples": 20}
+    (folder / "attack_card.json").write_text(json.dumps({"title": "Attacks", "attacks": [attack]}))
+
+
+def signed(folder: Path) -> None:
+    """What `morelli sign` and `morelli provenance` are given: files, reports of any kind, and a root of trust."""
+    (folder / "suspects").rename(folder / "case")
+    for name in ("report.html", "report.pdf"):
+        (folder / name).write_text(name)
+    command = "openssl req -x509 -newkey ed25519 -nodes -subj /CN=root -keyout root.key -out roots.pem"
+    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+
+
 def case(folder: Path) -> None:
     """What an examiner is given: an attributor, a picture, and pictures of other sources."""
     prepare(folder, "own", "suspects", "others", "head", "attributor")
@@ -212,6 +228,8 @@ MADE: dict[str, Callable[[Path], None]] = {
         deep_pictures,
         clips,
         wine,
+        attack_card,
+        signed,
         case,
     )
 }
