@@ -1,6 +1,5 @@
 """What can go wrong, in a handful of kinds. Doors turn exactly these into one line."""
 
-
 LONGEST = 2000  # characters of a line; of longer ones the middle is left out
 
 

@@ -1,4 +1,4 @@
-"""Changes of sound inputs, by what they are made of: chunks with checksums, tags, cells, JSON, tensors, graphs, members.
+"""Changes of sound inputs, by what they are made of: chunks with checksums, tags, cells, JSON, tensors, graphs.
 
 Damage that only meets a checksum or a length tests nothing else, so both are put right again, mostly.
 """
@@ -22,9 +22,47 @@ Files = dict[str, bytes]
 Change = Callable[[bytes, Random], bytes]
 NUMBERS = (0, 1, 2, 3, 7, 8, 16, 127, 128, 255, 256, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 8000, 2**24, 0x7FFFFFFF, 2**31)
 NUMBERS += (2**32 - 1, 2**62, 2**63 - 1, 2**63, 2**64 - 1)
-TEXTS = ("", " ", "x", "0", "-1", "nan", "inf", "1e999", "1_0", "٣", "1,5", '"', "'", "\0", "\n", "\r", "\r\n", "\x1b[31m")
+TEXTS = (
+    "",
+    " ",
+    "x",
+    "0",
+    "-1",
+    "nan",
+    "inf",
+    "1e999",
+    "1_0",
+    "٣",
+    "1,5",
+    '"',
+    "'",
+    "\0",
+    "\n",
+    "\r",
+    "\r\n",
+    "\x1b[31m",
+)
 TEXTS += ("\u202e", "é" * 300, "9" * 5000, "../../x", "/etc/passwd", "\ud800", "=1+1", ";" * 50, "\t", "0x10", "1e-320")
-VALUES: tuple[Any, ...] = (None, True, -1, 0, 1, 2, 3.5, 1e308, -0.0, 10**6, 2**31, 2**63, 10**30, [], {}, [[]], "", "x")
+VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    0,
+    1,
+    2,
+    3.5,
+    1e308,
+    -0.0,
+    10**6,
+    2**31,
+    2**63,
+    10**30,
+    [],
+    {},
+    [[]],
+    "",
+    "x",
+)
 VALUES += ([0], [10**6, 10**6], [-1, 3], {"a": 1}, {"type": "x"}, "\x1b[2J\n", "x" * 10_000, "nan", [1] * 2000)
 
 
@@ -141,7 +179,9 @@ def tiff(data: bytes, rng: Random) -> bytes:
     count = struct.unpack(order + "H", data[start : start + 2])[0] if start + 2 <= len(data) else 0
     for _ in range(rng.choice((1, 2))):
         at = start + 2 + 12 * rng.randrange(max(1, count))
-        field, size, limit = rng.choice(((0, "H", 2**16), (2, "H", 20), (4, "I", 2**32), (8, "I", 2**32), (8, "I", 2**32)))
+        field, size, limit = rng.choice(
+            ((0, "H", 2**16), (2, "H", 20), (4, "I", 2**32), (8, "I", 2**32), (8, "I", 2**32))
+        )
         value = rng.choice((*NUMBERS, rng.randrange(limit), *range(254, 285), 317, 322, 323, 330, 34665)) % limit
         if at + 12 <= len(out):
             struct.pack_into(order + size, out, at + field, value)
@@ -295,15 +335,24 @@ def tensors(data: bytes, rng: Random) -> bytes:
         elif what == 1:
             found[rng.choice(("", "x", "a/b/c", "\x1b[1m", name + "x", "weight"))] = found.pop(name)
         elif what == 2:
-            found[name] = x.to(rng.choice((torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.bool, torch.uint8)))
+            found[name] = x.to(
+                rng.choice((torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.bool, torch.uint8))
+            )
         elif what == 3:
             found[name] = x.reshape(-1)[: rng.choice((0, 1, 3))].clone()
         elif what == 4:
-            found[name] = rng.choice((x[None], x.reshape(-1), x.T if x.ndim == 2 else x[:, None] if x.ndim else x[None]))
+            found[name] = rng.choice(
+                (x[None], x.reshape(-1), x.T if x.ndim == 2 else x[:, None] if x.ndim else x[None])
+            )
         elif what == 5 and x.is_floating_point() and x.numel():
             found[name] = x * rng.choice((0.0, -1.0, 1e38, 1e-45))
         elif what == 6 and x.is_floating_point() and x.numel():
-            found[name] = x.clone().reshape(-1).index_fill(0, torch.tensor([0]), rng.choice((float("nan"), 1e38, -1.0))).reshape(x.shape)
+            found[name] = (
+                x.clone()
+                .reshape(-1)
+                .index_fill(0, torch.tensor([0]), rng.choice((float("nan"), 1e38, -1.0)))
+                .reshape(x.shape)
+            )
         elif what == 7:
             found[f"{name}{rng.randrange(9)}"] = x.clone()
         else:
@@ -321,7 +370,9 @@ def graph(data: bytes, rng: Random) -> bytes:
         node, weight = rng.choice(g.node), rng.choice(g.initializer)
         what = rng.randrange(12)
         if what == 0:
-            node.op_type = rng.choice(("Relu", "Tanh", "Conv", "ConvTranspose", "Gemm", "MatMul", "Loop", "Nope", "Resize", "Add"))
+            node.op_type = rng.choice(
+                ("Relu", "Tanh", "Conv", "ConvTranspose", "Gemm", "MatMul", "Loop", "Nope", "Resize", "Add")
+            )
         elif what == 1 and node.attribute:
             attribute = rng.choice(node.attribute)
             if attribute.ints:
@@ -351,7 +402,10 @@ def graph(data: bytes, rng: Random) -> bytes:
         elif what == 10:
             weight.data_location = 1
             entry = weight.external_data.add()
-            entry.key, entry.value = "location", rng.choice(("../../etc/passwd", "/etc/passwd", "g.onnx", "", "x\n\x1b[1m"))
+            entry.key, entry.value = (
+                "location",
+                rng.choice(("../../etc/passwd", "/etc/passwd", "g.onnx", "", "x\n\x1b[1m")),
+            )
             for key in rng.sample(("offset", "length"), rng.randrange(3)):
                 more = weight.external_data.add()
                 more.key, more.value = key, rng.choice(("-1", "0", "x", "9" * 30, "5"))
@@ -371,7 +425,16 @@ def archive(data: bytes, rng: Random) -> bytes:
         if what == 0:
             folder, _, file = name.rpartition("/")
             odd = (f"../{name}", f"/{name}", f"{folder}/../{file}", name.upper(), f"{folder}\\{file}", f".{name}", file)
-            name = rng.choice((*odd, f"{'n' * 300}.entry/{file}", f"a\0b.entry/{file}", f"\x1b[1m.entry/{file}", f"{name}/", f"../x.entry/{file}"))
+            name = rng.choice(
+                (
+                    *odd,
+                    f"{'n' * 300}.entry/{file}",
+                    f"a\0b.entry/{file}",
+                    f"\x1b[1m.entry/{file}",
+                    f"{name}/",
+                    f"../x.entry/{file}",
+                )
+            )
         elif what == 1:
             attributes = rng.choice((0o120777, 0o010666, 0o020666, 0o040755, 0o104755)) << 16
             body = rng.choice((body, b"/etc/passwd"))

@@ -19,6 +19,7 @@ from morelli.generators.latent_decoder import Autoencoder, LatentDecoder
 from morelli.storage.autoencoders import load_autoencoder
 from morelli.storage.latents import SUFFIXES, read_latents
 from morelli.storage.samples import find, from_eight_bits, read_picture, write_image
+from morelli.storage.writing import move_into_place
 
 Source = str | Path | Sequence[str | Path]
 DRAWS = 200  # over which a head's mean activation is taken
@@ -117,10 +118,8 @@ def reconstruct(
                 written += 1
         if not written:
             raise UnreadableSample(f"none of {len(refused)} files could be read. The first: {refused[0][1]}")
-        if place.exists():
-            shutil.rmtree(place)
         staging.chmod(0o755)
-        staging.rename(place)
+        move_into_place(staging, place)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return Reconstruction(written, tuple(refused))

@@ -12,6 +12,7 @@ import typer
 from morelli.cli import render
 from morelli.cli.options import Device, Overwrite, Seed, device_of
 from morelli.cli.progress import bars, errors
+from morelli.errors import printable
 
 
 class Calibrator(StrEnum):
@@ -58,7 +59,7 @@ def calibrate(
     assert done.population is not None
     found = done.population.about(done.rate)
     for warning in found["warnings"]:
-        errors.print(f"warning: {warning}", markup=False, soft_wrap=True)
+        errors.print(printable(f"warning: {warning}"), markup=False, soft_wrap=True)
     print(json.dumps(found, indent=1) if as_json else render.population(found))
     if not as_json:
         print(f"written: {out or attributor}")

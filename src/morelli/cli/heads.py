@@ -10,7 +10,7 @@ import typer
 
 from morelli.cli.options import SOME_REFUSED, Device, Overwrite, Seed, device_of
 from morelli.cli.progress import bars, errors
-from morelli.errors import MorelliError
+from morelli.errors import MorelliError, printable
 
 
 def head(
@@ -87,7 +87,7 @@ def reconstruct(
     with bars() as stage:
         made = run(autoencoder, source, out, size=size, device=device_of(device), overwrite=overwrite, stage=stage)
     for _, reason in made.refused:
-        errors.print(f"refused: {reason}", markup=False, soft_wrap=True)
+        errors.print(printable(f"refused: {reason}"), markup=False, soft_wrap=True)
     print(f"written: {made.written} images to {out}")
     raise typer.Exit(SOME_REFUSED if made.refused else 0)
 

@@ -14,7 +14,8 @@ from morelli._version import __version__
 from morelli.cli import calibrating, heads, render, zero_shot
 from morelli.cli.options import SOME_REFUSED, Bf16, Device, Overwrite, Seed, device_of
 from morelli.cli.progress import bars, errors
-from morelli.errors import MorelliError
+from morelli.errors import MorelliError, printable
+from morelli.storage.writing import cannot_write
 
 app = typer.Typer(
     name="morelli",
@@ -83,6 +84,10 @@ def main() -> None:
         app()
     except MorelliError as error:
         errors.print(f"error: {error}", markup=False, soft_wrap=True)
+        sys.exit(2)
+    except OSError as error:  # a full disk, or one that can only be read, met by whatever writes
+        told = printable(cannot_write(error.filename or "the result", error))
+        errors.print(f"error: {told}", markup=False, soft_wrap=True)
         sys.exit(2)
 
 
@@ -192,7 +197,7 @@ def train(
             stage=stage,
         )
     for warning in attributor.card["warnings"]:
-        errors.print(f"warning: {warning}", markup=False, soft_wrap=True)
+        errors.print(printable(f"warning: {warning}"), markup=False, soft_wrap=True)
     own_card = attributor.card["own"]
     which = attributor.card.get("calibrated", "held out")
     which = "held-out ones" if which == "held out" else f"ones {which}"

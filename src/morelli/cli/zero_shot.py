@@ -11,6 +11,7 @@ import typer
 from morelli.cli import render
 from morelli.cli.options import SOME_REFUSED, Device, Overwrite, device_of
 from morelli.cli.progress import bars, errors
+from morelli.errors import printable
 
 Where = Annotated[Path, typer.Option("--gallery", help="The gallery, a folder.")]
 Network = Annotated[Path | None, typer.Option(help="A fingerprint network of your own, in place of the shipped one.")]
@@ -55,9 +56,9 @@ def enrol(
             stage=stage,
         )
     for warning in entry.card["warnings"]:
-        errors.print(f"warning: {warning}", markup=False, soft_wrap=True)
+        errors.print(printable(f"warning: {warning}"), markup=False, soft_wrap=True)
     for refused in entry.card["refused"]:
-        errors.print(f"refused: {refused['reason']}", markup=False, soft_wrap=True)
+        errors.print(printable(f"refused: {refused['reason']}"), markup=False, soft_wrap=True)
     what = "from weights alone" if entry.predicted else f"{len(entry.fingerprints)} samples"
     print(f"enrolled: {name}, {what}, in {gallery}")
     raise typer.Exit(SOME_REFUSED if entry.card["refused"] else 0)

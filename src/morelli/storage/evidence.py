@@ -8,6 +8,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from morelli.storage.writing import write_whole
+
 PAGES = Environment(
     loader=PackageLoader("morelli.storage"),
     autoescape=True,
@@ -20,5 +22,4 @@ PAGES = Environment(
 def write_page(template: str, path: Path, content: Mapping[str, Any]) -> None:
     """Render `templates/<template>.html.j2` to `path`; the folder is made if need be."""
     text = PAGES.get_template(f"{template}.html.j2").render(content)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    write_whole(path, text)
