@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,6 +87,14 @@ def _imported(folder: Path) -> object:
             assert all(p.is_dir() and not p.is_symlink() for p in (folder / "g").iterdir()), "no entries"
 
 
+def _shard(folder: Path) -> object:
+    place = folder / "shard"
+    place.mkdir()
+    for file in [file for file in folder.iterdir() if file.is_file()]:
+        file.rename(place / file.name)
+    return bank.read_shard(place.rename(bank.shard_of(folder, seeds.BLUEPRINT)))
+
+
 def _journal(folder: Path) -> object:
     with Journal(folder / "j.csv", seeds.OWNER, COLUMNS) as journal:
         return [_result(record) for record in journal.records]
@@ -136,7 +147,7 @@ READERS: dict[str, Reader] = {
     "fingerprint network": lambda folder: galleries.open_network(folder),
     "generator": lambda folder: load_generator(folder),
     "table generator": lambda folder: load_table_generator(folder),
-    "shard": lambda folder: bank.read_shard(folder),
+    "shard": _shard,
     "journal": _journal,
     **{kind: picture(seeds.IMAGE) for kind in ("PNG", "JPEG", "WebP", "GIF", "TIFF", "BMP")},
     **{kind: picture(seeds.GREY) for kind in ("16-bit PNG", "16-bit TIFF", "DICOM")},
@@ -150,5 +161,11 @@ READERS: dict[str, Reader] = {
     "autoencoder": _autoencoder,
     "latents": lambda folder: read_latents(_first(folder)),
     "TorchScript": _by_every_reader,
+}
+PLANTED: dict[str, Reader] = {  # what must be seen
+    "noise": lambda folder: os.write(2, b"native words"),
+    "greed": lambda folder: bytearray(3 * 2**30),
+    "crash": lambda folder: os.kill(os.getpid(), signal.SIGSEGV),
+    "hang": lambda folder: time.sleep(60),
 }
 assert list(READERS) == list(seeds.SEEDS)

@@ -1,8 +1,8 @@
 """Read 10,000 malformed inputs. By hand and in CI: PYTHONPATH=src:tests python -m fuzz.run [--count N] [--only READER]
 
-Each must be read, or refused in one line by an error of Morelli's; none may end in another traceback, hang for more than
-10 s, take more than 1 GB, crash, or make a library print. Exit code 1 where one does. `--show READER NUMBER FOLDER` writes an
-input to look at.
+Each must be read, or refused in one line by an error of Morelli's; none may end in another traceback, hang for more
+than 10 s, take more than 1 GB, crash, or make a library print. Exit code 1 where one does. `--show READER NUMBER
+FOLDER` writes an input to look at.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from morelli.storage.autoencoders import load_autoencoder
 from morelli.storage.bundle import check_free
 from morelli.storage.latents import SUFFIXES, read_latents
 from morelli.storage.samples import find, from_eight_bits, read_picture, write_image
+from morelli.storage.writing import move_into_place
 
 Source = str | Path | Sequence[str | Path]
 DRAWS = 200  # over which a head's mean activation is taken
@@ -135,10 +136,8 @@ def reconstruct(
                 written += 1
         if not written:
             raise UnreadableSample(f"none of {len(refused)} files could be read. The first: {refused[0][1]}")
-        if place.exists():
-            shutil.rmtree(place)
         staging.chmod(0o755)
-        staging.rename(place)
+        move_into_place(staging, place)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return Reconstruction(written, tuple(refused))

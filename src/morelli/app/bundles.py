@@ -13,16 +13,18 @@ from morelli.storage import bundle
 KINDS: dict[str, type[Head] | type[Attributor]] = {"head": Head, "attributor": Attributor}
 
 
-def save(thing: Head | Attributor, path: str | Path, *, overwrite: bool = False) -> str:
+def save(thing: Head | Attributor, path: str | Path, *, overwrite: bool = False, replaces: str | None = None) -> str:
     """Write a head or an attributor as a bundle and return its digest.
 
+    Args:
+        replaces: digest of the bundle at `path` that it was made from, so that nobody else's change is lost.
     Raises:
-        UnreadableBundle: `path` exists and must not be replaced.
+        UnreadableBundle: `path` exists and must not be replaced, or is no longer what this one replaces.
     """
     kind = next((name for name, type_ in KINDS.items() if isinstance(thing, type_)), None)
     if kind is None:
         raise MorelliError(f"a {type(thing).__name__} cannot be saved; expected one of: {', '.join(KINDS)}.")
-    return bundle.write(Path(path), kind, thing.state(), overwrite=overwrite)
+    return bundle.write(Path(path), kind, thing.state(), overwrite=overwrite, replaces=replaces)
 
 
 def load(path: str | Path) -> Head | Attributor:

@@ -70,11 +70,13 @@ def calibrate(
         raise OutOfRange(f"the calibrator is '{calibrator}'; expected one of {', '.join(KINDS)}.")
     if copies < 0:
         raise OutOfRange(f"{copies} copies were asked for; give 0 or more.")
-    place, replaced = (None if out is None else Path(out)), overwrite
+    place, replaced, read_from = (None if out is None else Path(out)), overwrite, None
     if not isinstance(attributor, Attributor):
         if place is None or place.resolve() == Path(attributor).resolve():
             place, replaced = Path(attributor), True
-        attributor = load_attributor(attributor)[0]
+            attributor, read_from = load_attributor(attributor)
+        else:
+            attributor, _ = load_attributor(attributor)
     if place is not None:
         check_free(place, replaced)
     sources = _sources(Path(population))
@@ -93,7 +95,7 @@ def calibrate(
             )
     calibrated = replace(attributor, population=_fitted(attributor, found, calibrator, leave_source_out, copies))
     if place is not None:
-        save(calibrated, place, overwrite=replaced)
+        save(calibrated, place, overwrite=replaced, replaces=read_from)
     return calibrated
 
 

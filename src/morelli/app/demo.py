@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +29,7 @@ from morelli.storage.figures import activation_maps, contact_sheet, score_histog
 from morelli.storage.generators import load_generator
 from morelli.storage.images import to_eight_bits
 from morelli.storage.samples import find, read_all, write_image
+from morelli.storage.writing import write_whole
 
 OWN, OTHER = "clothing-dcgan", "clothing-lsgan"
 SOURCES = {  # in the order of the table; what each is to the attributor
@@ -103,7 +106,7 @@ def run_demo(
         result[method] = {name: _cell(reports[OWN], reports[name]) for name in SOURCES}
         scores = {name: _scores(report).numpy() for name, report in reports.items()}
         histograms[method] = score_histogram(scores, [OWN], attributor.threshold, method)
-    (out / "result.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_whole(out / "result.json", json.dumps(result, indent=1) + "\n")
     maps = activation_maps(_mean_maps(load_attributor(out / "flipad.attributor")[0], out, generators))
     _write_page(out, spec, size, result, histograms, maps, generators)
     return result
@@ -114,7 +117,11 @@ def _make_room(out: Path, overwrite: bool) -> None:
         return
     if not (overwrite and (out / "images").is_dir()):
         raise UnreadableBundle(f"{out} exists. Choose another folder, or replace an earlier demo (`--overwrite`).")
-    shutil.rmtree(out)
+    old = Path(tempfile.mkdtemp(prefix=f".{out.name}.old.", dir=out.absolute().parent))
+    try:
+        os.rename(out, old / "demo")  # at once: one that is half deleted would not be known as a demo
+    finally:
+        shutil.rmtree(old)
 
 
 def _generator(name: str) -> TorchGenerator:

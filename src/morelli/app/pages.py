@@ -18,7 +18,8 @@ from morelli.attribution.attributor import Attributor
 from morelli.attribution.population import ALL
 from morelli.attribution.report import Report
 from morelli.errors import OutOfRange, UnreadableBundle
-from morelli.storage.evidence import SCHEMA, page, write_whole
+from morelli.storage.evidence import SCHEMA, page
+from morelli.storage.writing import write_whole
 from morelli.storage.pdf import check_pdf, pdf_of
 from morelli.storage.plots import score_plot, tippett_plot
 

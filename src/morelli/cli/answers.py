@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from morelli.cli.progress import errors
+from morelli.errors import printable
 
 
 def answer(found: Mapping[str, Any], text: str, as_json: bool) -> None:
@@ -18,7 +19,7 @@ def answer(found: Mapping[str, Any], text: str, as_json: bool) -> None:
 def beside(what: str, lines: Iterable[str]) -> None:
     """Print each as one line on standard error, after its kind: warning or refused."""
     for line in lines:
-        errors.print(f"{what}: {line}", markup=False, soft_wrap=True)
+        errors.print(printable(f"{what}: {line}"), markup=False, soft_wrap=True)
 
 
 def _plain(value: Any) -> Any:

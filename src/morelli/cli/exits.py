@@ -12,7 +12,8 @@ from typing import Any
 from typer import Abort
 
 from morelli._version import __version__
-from morelli.errors import MorelliError
+from morelli.errors import MorelliError, printable
+from morelli.storage.writing import cannot_write
 
 DONE, NOT_DONE, SOME_REFUSED = 0, 2, 3
 FAULT = 70  # an error that nobody foresaw: EX_SOFTWARE of sysexits.h
@@ -56,8 +57,7 @@ def _told(error: Exception) -> int:
             sys.stdout.flush()
         except OSError:
             _silence()  # it was standard output itself
-        where = "" if error.filename is None else f"{error.filename}: "
-        _say("OSError", f"{where}{error.strerror}. Check the path, the permissions and the space left.")
+        _say("OSError", printable(cannot_write(error.filename or "the result", error)))
     else:
         return _fault(error)
     return NOT_DONE

@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+
+from morelli.errors import printable
 
 from morelli.cli.origins import origins_in
 
 SHOWN = 200
+P = ParamSpec("P")
 
 
+def harmless(render: Callable[Concatenate[Any, P], str]) -> Callable[Concatenate[Any, P], str]:
+    """What files and bundles call themselves must not move a cursor: each text becomes one printable line."""
+
+    @wraps(render)
+    def rendered(found: Any, /, *rest: P.args, **options: P.kwargs) -> str:
+        return render(_printable(found), *rest, **options)
+
+    return rendered
+
+
+def _printable(found: Any) -> Any:
+    if isinstance(found, str):
+        return printable(found)
+    if isinstance(found, Mapping):
+        return {_printable(key): _printable(value) for key, value in found.items()}
+    return [_printable(each) for each in found] if isinstance(found, list | tuple) else found
+
+
+@harmless
 def verdicts(report: Mapping[str, Any]) -> str:
     """One line per verdict, refused files, the summary, and what it rests on."""
     declared = report["attributor"]["population"]
@@ -88,6 +111,7 @@ def _queued(found: Mapping[str, Any]) -> str:
     )
 
 
+@harmless
 def population(found: Mapping[str, Any]) -> str:
     """Attributed shares by source; rates, bounds and validation by condition."""
     rows: list[Sequence[str]] = [("source", "attributed")]
@@ -135,6 +159,7 @@ def _proved(proof: Mapping[str, Any]) -> str:
     )
 
 
+@harmless
 def bundle(found: Mapping[str, Any]) -> str:
     """The card of a head or an attributor."""
     content = found["content"]
@@ -179,6 +204,7 @@ def comparison(result: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
     return "\n".join(aligned(rows))
 
 
+@harmless
 def cards(found: Mapping[str, Any]) -> str:
     """One line per entry; everything of a single one."""
     if len(found) == 1:
@@ -192,6 +218,7 @@ def cards(found: Mapping[str, Any]) -> str:
     return "\n".join([*aligned(rows), "", f"{len(found)} models"])
 
 
+@harmless
 def identification(found: Mapping[str, Any], shown: int = 3) -> str:
     """Per sample the answer, and the first candidates with score and p-value."""
     rows = [("identified", "p(none)", "sample", "most like (score; p-value of its own samples)")]
@@ -215,6 +242,7 @@ def identification(found: Mapping[str, Any], shown: int = 3) -> str:
     return "\n".join([*lines, "", f"{promise} of cases, kin of a known one more often.", found["limits"]])
 
 
+@harmless
 def verification(found: Mapping[str, Any]) -> str:
     """The answer, and what it rests on."""
     share, low, high = found["missed"]
@@ -230,6 +258,7 @@ def verification(found: Mapping[str, Any]) -> str:
     return "\n".join([*aligned(rows), *_refused(found)])
 
 
+@harmless
 def lineage(found: Mapping[str, Any]) -> str:
     """The base, and the nearest entry against all others."""
     rows = [

@@ -13,10 +13,13 @@ from morelli.errors import MismatchError, MorelliError, UnreadableSample
 from morelli.features.protocol import SampleSpec
 from morelli.numerics.sound_perturbations import FULL, coded
 from morelli.storage.codings import mp3_kilobits
+from morelli.storage.guard import quiet
+from morelli.storage.writing import replace_file
 
 MAGIC = {b"fLaC": "FLAC", b"OggS": "OGG", b"ID3": "MP3"}
 EXPECTED = "expected WAV, FLAC, OGG (Opus, Vorbis) or MP3"
 BITS = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 32, "DOUBLE": 64}
+BLOCK = 2**16  # frames that are decoded at once
 LOSSY = {"MPEG_LAYER_III": "mp3", "MPEG_LAYER_II": "mp2", "OPUS": "opus", "VORBIS": "vorbis"}
 
 
@@ -40,10 +43,10 @@ def decode(data: bytes, spec: SampleSpec, max_values: int) -> tuple[Tensor, dict
     soundfile = _soundfile()
     notes: list[str] = []
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with quiet(), soundfile.SoundFile(io.BytesIO(data)) as file:
             rate, channels, subtype = int(file.samplerate), int(file.channels), str(file.subtype)
             _refuse_before_decoding(rate, channels, spec, file.frames * channels, max_values)
-            values = torch.from_numpy(file.read(dtype="float64", always_2d=True)).T
+            values, loudest = _read(file, spec, max_values)
     except MorelliError:
         raise
     except Exception as error:
@@ -51,9 +54,7 @@ def decode(data: bytes, spec: SampleSpec, max_values: int) -> tuple[Tensor, dict
             f"cannot be decoded as {kind} ({' '.join(str(error).split())}); {EXPECTED}. Export it again."
         ) from error
     seconds = values.shape[1] / rate
-    if not values.isfinite().all():
-        raise UnreadableSample("holds values that are NaN or infinite; expected sound. Export it again.")
-    if (loudest := float(values.abs().max()) if values.numel() else 0.0) > 1:
+    if loudest > 1:
         notes.append(f"values reach {loudest:.3g} times full scale and were clipped")
     facts = {
         "format": kind,
@@ -66,9 +67,26 @@ def decode(data: bytes, spec: SampleSpec, max_values: int) -> tuple[Tensor, dict
         "seconds": round(seconds, 3),
     }
     windows = _windows(_with_channels(values, spec.shape[0], notes), spec, rate, notes)
+    return windows, facts | {"windows": len(windows), "notes": notes}
+
+
+def _read(file: Any, spec: SampleSpec, max_values: int) -> tuple[Tensor, float]:
+    """float32 [channels, n] in [spec.low, spec.high], and the largest absolute value that is stored.
+
+    Block by block, as float64 has twice the size.
+    """
     middle, half = (spec.high + spec.low) / 2, (spec.high - spec.low) / 2
-    scaled = (middle + half * windows.clamp(-1, 1)).clamp(spec.low, spec.high).float()
-    return scaled, facts | {"windows": len(windows), "notes": notes}
+    blocks, loudest, count = [], 0.0, 0
+    while len(block := file.read(BLOCK, dtype="float64", always_2d=True)):
+        values = torch.from_numpy(block).T
+        count += values.numel()
+        if count > max_values:  # more than its header says
+            raise UnreadableSample(f"has more than {max_values} samples, the limit. Cut it, or raise max_values.")
+        if not values.isfinite().all():
+            raise UnreadableSample("holds values that are NaN or infinite; expected sound. Export it again.")
+        loudest = max(loudest, float(values.abs().max()))
+        blocks.append((middle + half * values.clamp(-1, 1)).clamp(spec.low, spec.high).float())
+    return torch.cat(blocks, 1) if blocks else torch.empty(file.channels, 0), loudest
 
 
 def format_of(data: bytes) -> str:
@@ -105,9 +123,11 @@ def write_audio(sample: Tensor, path: Path, rate: int, coding: str = "PCM_16") -
         torch.int32
     ) * 2**16  # left-justified, so that it is exact
     try:
-        soundfile.write(path, steps.T.contiguous().numpy(), rate, subtype=coding, format="WAV")
+        buffer = io.BytesIO()
+        soundfile.write(buffer, steps.T.contiguous().numpy(), rate, subtype=coding, format="WAV")
     except soundfile.LibsndfileError as error:
         raise OSError(f"{path.name} cannot be written: {error}") from error
+    replace_file(path, buffer.getvalue())
 
 
 def write_coded(sample: Tensor, path: Path, rate: int, coding: str) -> None:
@@ -119,7 +139,7 @@ def write_coded(sample: Tensor, path: Path, rate: int, coding: str) -> None:
     """
     if sample.ndim != 2 or len(sample) != 1:
         raise MismatchError(f"a sound to be coded is {tuple(sample.shape)}; expected [1, samples].")
-    path.write_bytes(coded(sample[0], rate, coding))
+    replace_file(path, coded(sample[0], rate, coding))
 
 
 def _refuse_before_decoding(rate: int, channels: int, spec: SampleSpec, claimed: int, max_values: int) -> None:

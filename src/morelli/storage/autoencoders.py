@@ -59,7 +59,7 @@ def _from_folder(folder: Path) -> Autoencoder:
     try:
         config = json.loads((folder / CONFIG).read_text())
         kind = str(config.get("_class_name"))
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise UnreadableBundle(
             f"{folder / CONFIG} is no JSON object ({type(error).__name__}). Copy it again."
         ) from None

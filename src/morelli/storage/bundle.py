@@ -5,6 +5,7 @@ The format is specified in docs/bundle-format.md. Both files may also be called 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ from torch import Tensor
 from morelli._version import __version__
 from morelli.errors import UnreadableBundle
 from morelli.numerics.state import State
+from morelli.storage.writing import cannot_write, move_into_place
 
 FORMAT = 1
 MANIFEST, TENSORS = "manifest.json", "tensors.safetensors"
@@ -41,24 +43,37 @@ class Bundle:
     version: str
 
 
-def write(path: Path, kind: str, state: State, *, overwrite: bool = False, card: str | None = None) -> str:
+def write(
+    path: Path,
+    kind: str,
+    state: State,
+    *,
+    overwrite: bool = False,
+    card: str | None = None,
+    replaces: str | None = None,
+) -> str:
     """Write a bundle and return its digest. Either the whole bundle is at `path` afterwards, or what was there.
 
     Args:
         card: text of a README.md to write beside it; the files are named as Hugging Face's are then.
+        replaces: digest of the bundle that this one was made from, and takes the place of.
     Raises:
         UnreadableBundle: something is at `path` and is no bundle of this kind, or `overwrite` is off; or the
-            written bundle does not read back; or the folder cannot be written to.
+            written bundle does not read back; or the folder cannot be written to; or what is at `path` is no longer
+            what this one `replaces`.
     """
-    if path.exists():
-        _refuse_overwriting(path, kind, overwrite)
+    place = Path(os.path.realpath(path))  # behind a link
     try:
-        return _written(path, kind, state, card)
+        if place.exists():
+            _refuse_overwriting(path, kind, overwrite)
+        return _written(place, kind, state, card, replaces)
     except OSError as error:
-        raise UnreadableBundle(f"{path} cannot be written ({error.strerror or error}). Check the folder.") from None
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and place.exists():
+            raise UnreadableBundle(f"{path} was written by another process meanwhile; it is left alone.") from None
+        raise UnreadableBundle(cannot_write(path, error)) from None
 
 
-def _written(path: Path, kind: str, state: State, card: str | None) -> str:
+def _written(path: Path, kind: str, state: State, card: str | None, replaces: str | None) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     blob = save({name: tensor.detach().cpu().contiguous() for name, tensor in state.flatten().items()})
     manifest = {
@@ -78,18 +93,38 @@ def _written(path: Path, kind: str, state: State, card: str | None) -> str:
             _write_through(staging / README, card.encode())
         digest = read(staging, kind).digest
         os.chmod(staging, 0o755)
-        _move_into_place(staging, path)
+        if replaces is not None and read(path).digest != replaces:
+            raise UnreadableBundle(f"{path} was changed by another process meanwhile; it is left alone. Try again.")
+        move_into_place(staging, path)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return digest
 
 
 def read(path: Path, kind: str | None = None) -> Bundle:
-    """Read and check a bundle: format, kind, digest, sizes, finite numbers.
+    """Read and check a bundle: format, kind, digest, sizes, finite numbers. One replaced meanwhile is read again.
 
     Raises:
         UnreadableBundle: one line that says what is wrong and what to do.
     """
+    while True:
+        before = _identity(path)
+        try:
+            return _read(path, kind)
+        except UnreadableBundle:
+            if _identity(path) == before:
+                raise
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _read(path: Path, kind: str | None) -> Bundle:
     manifest_name, tensors_name = names(path)
     raw = _bytes_of(path / manifest_name, MANIFEST_LIMIT, path)
     try:
@@ -136,11 +171,11 @@ def _bytes_of(file: Path, limit: int, bundle: Path) -> bytes:
     try:
         if not file.is_file():
             raise UnreadableBundle(f"{bundle} has no {file.name}; it is no bundle, or an incomplete one.")
-        if file.stat().st_size > limit:
-            raise UnreadableBundle(f"{bundle}: {file.name} has {file.stat().st_size:,} bytes; the limit is {limit:,}.")
+        if (size := file.stat().st_size) > limit:
+            raise UnreadableBundle(f"{bundle}: {file.name} has {size:,} bytes; the limit is {limit:,}.")
         return file.read_bytes()
-    except OSError as error:
-        raise UnreadableBundle(f"{bundle}: cannot read {file.name}: {error.strerror}.") from None
+    except (OSError, ValueError) as error:
+        raise UnreadableBundle(f"{bundle}: cannot read {file.name}: {error}.") from None
 
 
 def _check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -184,19 +219,3 @@ def _write_through(file: Path, content: bytes) -> None:
         handle.write(content)
         handle.flush()
         os.fsync(handle.fileno())
-
-
-def _move_into_place(staging: Path, path: Path) -> None:
-    """Rename; an earlier bundle is moved aside first, removed only after, and put back whatever interrupts."""
-    if not path.exists():
-        os.rename(staging, path)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-    kept = aside / path.name
-    try:
-        os.rename(path, kept)
-        os.rename(staging, path)
-    finally:
-        if kept.exists() and not path.exists():
-            os.rename(kept, path)
-        shutil.rmtree(aside, ignore_errors=True)

@@ -21,7 +21,7 @@ WEBP = "webp:80"  # Pillow's quality where none is asked for; the file does not 
 def coding_of(facts: Mapping[str, Any]) -> str:
     """From the facts that `storage.images` reads. JPEG: the quality whose tables are nearest in Pillow's numbers."""
     if facts.get("jpeg_tables"):
-        table = np.array(facts["jpeg_tables"][0])
+        table = np.array(facts["jpeg_tables"][0]).clip(1)  # a damaged table may hold 0
         return f"jpeg:{1 + int(np.abs(np.log(_tables() / table)).sum(1).argmin())}"
     return WEBP if facts["format"] == "WEBP" and not facts["lossless"] else "none"
 

@@ -62,10 +62,16 @@ def decode_dicom(data: bytes, max_pixels: int, window: Window | None) -> tuple[N
         raw = _pixels(header, transfer)
         if raw.shape != (rows, columns):
             raise UnreadableSample(f"decodes to {raw.shape}; its header says {(rows, columns)}. Export it again.")
-    grey = ((raw * slope + intercept - low) / (high - low)).clip(0, 1)
+    raw *= slope  # in place: a copy of every step would be the size of the picture, eight bytes a pixel
+    raw += intercept
+    raw -= low
+    raw /= high - low
+    grey = raw.clip(0, 1, out=raw)
     facts: dict[str, Any] = {"format": KIND, "mode": mode, "bits": bits, "size": [columns, rows], "window": list(found)}
     facts |= {"levels": round((high - low) / slope) + 1, "transfer": str(transfer.name), "coding": "none"}
-    return 1 - grey if mode == GREY[0] else grey, facts | {"notes": notes}
+    if mode == GREY[0]:
+        np.subtract(1, grey, out=grey)
+    return grey, facts | {"notes": notes}
 
 
 def _header(data: bytes) -> Any:

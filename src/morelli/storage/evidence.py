@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from morelli.errors import UnreadableBundle
+from morelli.storage.writing import write_whole
 
 PAGES = Environment(
     loader=PackageLoader("morelli.storage"),
@@ -44,18 +44,4 @@ def page(template: str, content: Mapping[str, Any]) -> str:
 
 def write_page(template: str, path: Path, content: Mapping[str, Any]) -> None:
     """Render `templates/<template>.html.j2` to `path`; the folder is made if need be."""
-    write_whole(path, page(template, content).encode())
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """All of it at once, or nothing; the folder is made if need be. Raises UnreadableBundle where it cannot be."""
-    copy = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            copy.write_bytes(content)
-            os.replace(copy, path)
-        finally:
-            copy.unlink(missing_ok=True)
-    except OSError as error:
-        raise UnreadableBundle(f"{path} cannot be written ({error.strerror or error}). Check the folder.") from None
+    write_whole(path, page(template, content))

@@ -13,6 +13,7 @@ from pathlib import Path
 from morelli.errors import UnreadableBundle
 from morelli.numerics.state import State
 from morelli.storage import bundle
+from morelli.storage.writing import cannot_write
 
 KIND, SUFFIX = "gallery_entry", ".entry"
 MEMBERS = (bundle.MANIFEST, bundle.TENSORS)
@@ -80,7 +81,7 @@ def remove_entry(gallery: Path, name: str) -> None:
         finally:
             shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
-        raise UnreadableBundle(f"'{name}' cannot be removed from {gallery} ({error.strerror}).") from None
+        raise UnreadableBundle(f"'{name}' cannot be removed: {cannot_write(gallery, error)}") from None
 
 
 def export_gallery(gallery: Path, file: Path, *, overwrite: bool = False) -> int:
@@ -105,11 +106,13 @@ def export_gallery(gallery: Path, file: Path, *, overwrite: bool = False) -> int
             with zipfile.ZipFile(packed, "w") as archive:
                 for place, member in ((_place(staging, name), member) for name in states for member in MEMBERS):
                     archive.writestr(_info(f"{place.name}/{member}"), (place / member).read_bytes())
+            with packed.open("rb") as written:
+                os.fsync(written.fileno())
             os.replace(packed, file)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
-        raise UnreadableBundle(f"{file} cannot be written ({error.strerror}). Check the folder.") from None
+        raise UnreadableBundle(cannot_write(file, error)) from None
     return len(states)
 
 
@@ -124,8 +127,9 @@ def import_gallery(
 ) -> list[str]:
     """Add all entries of an exported file, each checked before any is moved into place. Returns their names.
 
-    `check` is given the name and state of each and may raise, too. Raises UnreadableBundle where the file is none, an
-    entry is damaged, or one of that name is there already.
+    Entries that are there already, equal to the file's, are left as they are where others are missing: an import was
+    interrupted. `check` is given the name and state of each and may raise, too. Raises UnreadableBundle where the file
+    is none, an entry is damaged, or one of that name is there already.
     """
     staging = Path(tempfile.mkdtemp(prefix="morelli-import."))
     try:
@@ -134,13 +138,22 @@ def import_gallery(
         for name, state in states.items():
             check(name, state)
         there = sorted(set(found) & set(names(gallery))) if gallery.is_dir() else []
-        if there and not overwrite:
+        same = {name for name in there if _digest(_place(gallery, name)) == _digest(_place(staging, name))}
+        if there and (len(same) < len(there) or len(same) == len(found)) and not overwrite:
             raise UnreadableBundle(f"{gallery} has {', '.join(there)} already. Remove them, or use `--overwrite`.")
         for name, state in states.items():
-            write_entry(gallery, name, state, overwrite=overwrite)
+            if name not in same:  # of an import that was interrupted, say
+                write_entry(gallery, name, state, overwrite=overwrite)
         return found
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _digest(place: Path) -> str | None:
+    try:
+        return bundle.read(place, KIND).digest
+    except UnreadableBundle:
+        return None
 
 
 def _unpack(file: Path, staging: Path) -> list[str]:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
+import logging
+import os
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from threading import Lock
 
 from PIL import Image
 
 from morelli.errors import MorelliError, UnreadableSample
 
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors are printed where nobody set up logging
+_QUIET = Lock()
 _DECODING = Lock()  # recording warnings swaps process-wide filters, so one picture at a time
 
 
@@ -41,3 +48,33 @@ def guarded(kind: str, max_pixels: int, notes: list[str], *, private: bool = Fal
     quiet = (w for w in heard if not issubclass(w.category, Image.DecompressionBombWarning))
     if not private:
         notes.extend(sorted({f"decoder warning: {' '.join(str(w.message).split())}" for w in quiet}))
+
+
+@cache
+def silence_tiff() -> None:
+    """Once: libtiff says on standard error what is wrong with a file, and then fails, which is enough."""
+    with suppress(OSError, AttributeError):  # linked in, and out of reach
+        library = ctypes.CDLL(Image.core.__file__)  # type: ignore[attr-defined]
+        library.TIFFSetErrorHandler(None)
+        library.TIFFSetWarningHandler(None)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Inside, nothing reaches standard error, of any thread: for libmpg123, which cannot be told to be silent."""
+    with _QUIET:
+        with suppress(OSError, ValueError, AttributeError):
+            sys.stderr.flush()
+        try:
+            kept = os.dup(2)
+        except OSError:  # there is no standard error
+            yield
+            return
+        try:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 2)
+            os.close(nowhere)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -18,7 +18,8 @@ from morelli.numerics.file_form import LEVELS
 from morelli.storage.codings import coding_of, is_lossless_webp
 from morelli.storage.depth import check_depth, from_eight_bits, scaled, span_of, to_eight_bits, to_sixteen_bits
 from morelli.storage.dicom import decode_dicom, is_dicom
-from morelli.storage.guard import guarded
+from morelli.storage.guard import guarded, silence_tiff
+from morelli.storage.writing import replace_file
 
 __all__ = ["decode", "decode_any", "format_of", "from_eight_bits", "to_eight_bits", "write_image"]
 
@@ -32,6 +33,7 @@ MAGIC = {
     b"II+\0": "TIFF",
     b"MM\0+": "TIFF",
 }
+BAND = 2**22  # values that are turned into shares at once
 GREY_16 = ("I;16", "I;16B", "I;16L")
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", *GREY_16)
 REFUSED = {"CMYK": "CMYK (printing inks)", "I": "32-bit or signed integers", "F": "floating-point numbers"}
@@ -69,21 +71,14 @@ def decode(data: bytes, spec: SampleSpec, max_pixels: int) -> tuple[Tensor, dict
     span_of(spec)
     if channels not in (1, 3):
         raise MismatchError(f"is a picture, read with 1 or 3 channels; this model reads {channels}. Give it its own.")
-    shares, facts = _decoded(data, channels, max_pixels, spec.form.window)
-    place = spec.place(*shares.shape[1:])
-    if place is None:
-        reads = f"{width}x{height}"
-        if spec.form.grid:
-            reads += f" from the middle of {spec.least[1]}x{spec.least[0]} or more"
-        raise MismatchError(
-            f"is {facts['size'][0]}x{facts['size'][1]}; this model reads {reads}. Pictures are never resized: "
-            "give the file as the generator wrote it."
-        )
-    check_depth(shares, facts, spec)
+    values, facts = _decoded(data, max_pixels, spec)
+    place = _place(spec, *facts["size"])
     if facts["size"] != [width, height]:
         top, left = place
         facts["notes"].append(f"the {width}x{height} pixels at ({left}, {top}) were read")
-        shares = shares[:, top : top + height, left : left + width]
+        values = values[top : top + height, left : left + width]
+    shares = torch.from_numpy(_with_channels(_shares(values), channels, facts["notes"]))
+    check_depth(shares, facts, spec)
     return scaled(shares[None], spec), facts
 
 
@@ -93,24 +88,50 @@ def decode_any(data: bytes, max_pixels: int) -> tuple[Tensor, dict[str, Any]]:
     Raises UnreadableSample, with a text that starts with a verb.
     """
     try:
-        shares, facts = _decoded(data, 3, max_pixels, None)
+        values, facts = _decoded(data, max_pixels, None)
     except MismatchError as error:  # a DICOM file in colour or with loss: no model's size is at stake here
         raise UnreadableSample(str(error)) from error
-    return (shares * 255).round().to(torch.uint8), facts
+    if values.dtype != np.uint8:
+        bands = np.array_split(values, max(1, values.size // BAND))  # shares take eight bytes a pixel
+        values = np.concatenate([(_shares(band) * 255).round().astype(np.uint8) for band in bands if len(band)])
+    return torch.from_numpy(_with_channels(values, 3, facts["notes"])), facts
 
 
-def _decoded(
-    data: bytes, channels: int, max_pixels: int, window: tuple[float, float] | None
-) -> tuple[Tensor, dict[str, Any]]:
-    """float64 [channels, h, w] from 0 to 1, and facts."""
+def _shares(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """float64 from 0 to 1, of stored whole numbers; those of DICOM are shares already."""
+    return values if values.dtype.kind == "f" else values / float(np.iinfo(values.dtype).max)
+
+
+def _place(spec: SampleSpec, width: int, height: int) -> tuple[int, int]:
+    """Top and left of what is read. Raises MismatchError where a picture of that size is not."""
+    place = spec.place(height, width)
+    if place is None:
+        reads = f"{spec.shape[2]}x{spec.shape[1]}"
+        if spec.form.grid:
+            reads += f" from the middle of {spec.least[1]}x{spec.least[0]} or more"
+        raise MismatchError(
+            f"is {width}x{height}; this model reads {reads}. Pictures are never resized: give the file as the "
+            "generator wrote it."
+        )
+    return place
+
+
+def _decoded(data: bytes, max_pixels: int, spec: SampleSpec | None) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
+    """As stored, uint8 or uint16 [h, w] or [h, w, 3]; of DICOM shares, float64 [h, w]; and facts.
+
+    Where a spec reads the picture neither upright nor lying, nothing is decoded.
+    """
     if is_dicom(data):
-        grey, said = decode_dicom(data, max_pixels, window)
-        return torch.from_numpy(_with_channels(grey, channels, said["notes"])), said
+        return decode_dicom(data, max_pixels, None if spec is None else spec.form.window)
     kind = format_of(data)
+    if kind == "TIFF":
+        silence_tiff()
     notes: list[str] = []
     with guarded(kind, max_pixels, notes):
-        image = Image.open(io.BytesIO(data), formats=[kind])
+        image: Image.Image = Image.open(io.BytesIO(data), formats=[kind])
         _refuse_before_decoding(image, max_pixels)
+        if spec is not None and spec.place(image.width, image.height) is None:
+            _place(spec, image.width, image.height)
         bits = _bits(image, data)
         _verify(data, kind)
         facts: dict[str, Any] = {"format": kind, "mode": image.mode, "bits": bits}
@@ -119,12 +140,12 @@ def _decoded(
             facts["jpeg_sampling"] = SAMPLINGS.get(JpegImagePlugin.get_sampling(image))
         if kind == "WEBP":
             facts["lossless"] = is_lossless_webp(data)
-        plain = _plain(_upright(image, notes), notes)
-        pixels = np.asarray(plain).astype(np.int32)
-    facts["size"] = [plain.width, plain.height]
-    values = torch.from_numpy(_with_channels(pixels, channels, notes)).double()
+        image = _plain(_upright(image, notes), notes)
+        pixels = np.asarray(image)
+    facts["size"] = [image.width, image.height]
     levels = 65536 if facts["mode"] in GREY_16 else LEVELS
-    return values / (levels - 1), facts | {"levels": levels, "coding": coding_of(facts), "notes": notes}
+    values = pixels.astype(np.uint16 if levels > LEVELS else np.uint8, copy=False)
+    return values, facts | {"levels": levels, "coding": coding_of(facts), "notes": notes}
 
 
 def format_of(data: bytes) -> str:
@@ -158,7 +179,9 @@ def write_image(sample: Tensor, path: Path, spec: SampleSpec) -> None:
     else:
         drawn = to_eight_bits(sample.unsqueeze(0), spec)[0].cpu().numpy()
         pixels = drawn[0] if channels == 1 else np.ascontiguousarray(drawn.transpose(1, 2, 0))
-    Image.fromarray(pixels).save(path, format=kind)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format=kind)
+    replace_file(path, buffer.getvalue())
 
 
 def _refuse_before_decoding(image: Image.Image, max_pixels: int) -> None:

@@ -6,43 +6,51 @@ import csv
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import IO, Any
 
 from morelli.errors import UnreadableBundle
+from morelli.storage.writing import alone, cannot_write, is_regular
 
 MORE, END = "+", "."  # the last cell: more records of the same file follow, or this was the last
+FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 class Journal:
     """Records of many files. Each cell is a JSON value, or plain text. Everything of a file is appended at once;
-    what an interruption cut short is dropped when the journal is opened again.
+    what an interruption cut short is dropped when the journal is opened again. One process at a time.
 
     Args:
         path: the CSV file, which need not exist.
         owner: digest of what the records rest on; every line carries it.
         columns: names of the values of a record.
     Raises:
-        UnreadableBundle: the file holds something else, or records of another owner. It is left alone.
+        UnreadableBundle: the file holds something else, or records of another owner; it is left alone. Or it cannot be
+            written.
+        MorelliError: another process is writing it.
     """
 
     def __init__(self, path: Path, owner: str, columns: Sequence[str]) -> None:
         self.path, self.owner, self.columns = path, owner, tuple(columns)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        whole = self._read() if path.exists() else []
+        with ExitStack() as stack, self._told():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, FLAGS, 0o666)
+            if not is_regular(handle):
+                os.close(handle)
+                raise UnreadableBundle(f"{path} is a pipe or device; expected a file. Name another.")
+            self._file = stack.enter_context(os.fdopen(handle, "r+b"))
+            stack.enter_context(alone(self._file, path))
+            whole = self._recovered()
+            self._open = stack.pop_all()
         self.records = [dict(zip(self.columns, map(_value, line), strict=False)) for line in whole]
-        self._file = self._rewritten(whole)
 
     def append(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Write all records of one file, through to the operating system."""
+        """Write all records of one file, through to the operating system. Raises UnreadableBundle where it cannot."""
         lines = [[_cell(record[name]) for name in self.columns] for record in records]
-        writer = csv.writer(self._file)
-        for line in lines[:-1]:
-            writer.writerow([*line, self.owner, MORE])
-        writer.writerow([*lines[-1], self.owner, END])
-        self._file.flush()
+        self._write([[*line, self.owner, MORE] for line in lines[:-1]] + [[*lines[-1], self.owner, END]])
 
     def __enter__(self) -> Journal:
         return self
@@ -50,42 +58,80 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.fsync(self._file.fileno())
-        self._file.close()
+        with self._open, self._told() if error is None else suppress(OSError):
+            os.fsync(self._file.fileno())
 
     @property
     def _header(self) -> list[str]:
         return [*self.columns, "attributor", "end"]
 
-    def _read(self) -> list[list[str]]:
-        with self.path.open(newline="", encoding="utf-8", errors="replace") as file:
-            lines = list(csv.reader(io.StringIO(file.read().replace("\0", ""), newline="")))
-        if lines and lines[0] != self._header:
+    def _write(self, lines: Sequence[Sequence[str]]) -> None:
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows(lines)
+        left = memoryview(text.getvalue().encode("utf-8", "surrogateescape"))
+        with self._told():
+            while left:  # not buffered: what is kept back would be written, or fail, at some later time
+                left = left[os.write(self._file.fileno(), left) :]
+
+    def _recovered(self) -> list[list[str]]:
+        """The lines that are whole. What an interruption cut short is cut off; a missing header is written."""
+        self._file.seek(0)
+        whole: list[list[str]] = []
+        waiting: list[list[str]] = []
+        end = 0
+        lines = _lines(self._file)
+        header = next(lines, None)
+        if header is not None and header[0] != self._header and not (header[2] and self._begins(header[0])):
             raise UnreadableBundle(
                 f"{self.path} is no list of verdicts of this version; it is left alone. Name another."
             )
-        whole: list[list[str]] = []
-        waiting: list[list[str]] = []
-        for line in lines[1:]:
-            if len(line) != len(self._header) or line[-1] not in (MORE, END):
-                break
-            if line[-2] != self.owner:
-                raise UnreadableBundle(f"{self.path} holds verdicts of another attributor; it is left alone.")
-            waiting.append(line)
-            if line[-1] == END:
-                whole += waiting
-                waiting = []
+        if header is not None and not header[2]:
+            end = header[1]
+            for line, after, torn in lines:
+                if torn or len(line) != len(self._header) or line[-1] not in (MORE, END):
+                    break
+                if line[-2] != self.owner:
+                    raise UnreadableBundle(f"{self.path} holds verdicts of another attributor; it is left alone.")
+                waiting.append(line)
+                if line[-1] == END:
+                    whole, waiting, end = whole + waiting, [], after
+        self._file.seek(end)
+        self._file.truncate()
+        if not end:
+            self._write([self._header])
         return whole
 
-    def _rewritten(self, whole: list[list[str]]) -> TextIO:
-        """Start with what was whole. A copy takes the file's place, so nothing is lost on the way."""
-        copy = self.path.with_name(f".{self.path.name}.partial")
-        with copy.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([self._header, *whole])
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(copy, self.path)
-        return self.path.open("a", newline="", encoding="utf-8")
+    def _begins(self, cells: Sequence[str]) -> bool:
+        """Whether a torn first line can be the beginning of ours."""
+        return ",".join(self._header).startswith(",".join(cells))
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UnreadableBundle(cannot_write(self.path, error)) from error
+
+
+def _lines(file: IO[bytes]) -> Iterator[tuple[list[str], int, bool]]:
+    """Cells, the offset after them, and whether the line is torn: without its end, or no CSV at all."""
+    read, ended = 0, True
+
+    def text() -> Iterator[str]:
+        nonlocal read, ended
+        for raw in file:
+            read, ended = read + len(raw), raw.endswith(b"\n")
+            yield raw.decode("utf-8", "surrogateescape")
+
+    rows = csv.reader(text())
+    while True:
+        try:
+            cells = next(rows, None)
+        except csv.Error:  # a quote without its end takes all that follows
+            cells, ended = [], False
+        if cells is None:
+            return
+        yield cells, read, not ended
 
 
 def _cell(value: Any) -> str:

@@ -16,6 +16,7 @@ from morelli.errors import MismatchError, UnreadableSample
 from morelli.features.protocol import SampleSpec
 from morelli.numerics.columns import Category, Column, Table
 from morelli.storage.texts import DELIMITERS, LARGEST, counted, delimiter_of, number_in, rows_of, text_of
+from morelli.storage.writing import replace_file
 
 MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "?"))
 SHOWN = 8  # names or values in a message
@@ -87,7 +88,7 @@ def write_rows(samples: Tensor, path: str | Path, spec: SampleSpec, delimiter: s
     writer.writerow(spec.form.table.names)
     for row in spec.form.table.decode(samples).tolist():
         writer.writerow([_cell(value, column) for value, column in zip(row, spec.form.table.columns, strict=True)])
-    Path(path).write_text(text.getvalue(), encoding="utf-8")
+    replace_file(Path(path), text.getvalue().encode())
 
 
 def _cell(value: float, column: Column) -> str:

@@ -35,7 +35,7 @@ def parse(data: bytes, spec: SampleSpec, max_rows: int) -> tuple[Tensor, dict[st
     (columns,) = spec.shape
     text, notes = text_of(data), []
     delimiter = delimiter_of(text, columns)
-    cells = array("d")
+    cells = array("f")
     count = 0
     for index, (row, texts) in enumerate(rows_of(text, delimiter, columns)):
         if len(texts) != columns:
@@ -54,7 +54,7 @@ def parse(data: bytes, spec: SampleSpec, max_rows: int) -> tuple[Tensor, dict[st
     if not count:
         raise UnreadableSample(f"has no row of numbers; expected rows of {columns}. Export the table with its values.")
     facts = {"format": DELIMITERS[delimiter], "mode": "text", "delimiter": delimiter, "size": [columns, count]}
-    rows = np.frombuffer(cells, dtype=np.float64).reshape(count, columns).astype(np.float32)
+    rows = np.frombuffer(cells, dtype=np.float32).reshape(count, columns)
     return torch.from_numpy(rows), facts | {"notes": notes}
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
-import io
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -13,20 +14,30 @@ from morelli.errors import UnreadableSample
 
 DELIMITERS = {"\t": "TSV", ";": "CSV", ",": "CSV"}  # in order of trust: a comma may also be a decimal mark
 LARGEST = torch.finfo(torch.float32).max
+BLOCK = 2**20  # bytes that are checked at once
+LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 LONGEST_LINE = 2**20  # characters; keeps one endless line from being split into millions of cells
 
 
-def text_of(data: bytes) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UnreadableSample(
-            f"is not UTF-8 text (byte 0x{data[error.start]:02x} at offset {error.start}); expected a table of "
-            "numbers as CSV or TSV. Export it as UTF-8 text."
-        ) from error
+def text_of(data: bytes) -> bytes:
+    """The file without its byte order mark, known to be UTF-8. It is decoded line by line: whole, it may be four times
+    the size.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(data), BLOCK):
+        kept = len(decoder.getstate()[0])
+        try:
+            decoder.decode(data[start : start + BLOCK], start + BLOCK >= len(data))
+        except UnicodeDecodeError as error:
+            at = start - kept + error.start
+            raise UnreadableSample(
+                f"is not UTF-8 text (byte 0x{data[at]:02x} at offset {at}); expected a table of numbers as CSV or TSV. "
+                "Export it as UTF-8 text."
+            ) from error
+    return data.removeprefix(codecs.BOM_UTF8)
 
 
-def delimiter_of(text: str, columns: int) -> str:
+def delimiter_of(text: bytes, columns: int) -> str:
     """The first delimiter, in order of trust, that splits the first row; a comma where none does."""
     for delimiter in DELIMITERS:
         with suppress(UnreadableSample):  # quoted cells end at their own delimiter alone
@@ -35,7 +46,7 @@ def delimiter_of(text: str, columns: int) -> str:
     return ","
 
 
-def rows_of(text: str, delimiter: str, columns: int) -> Iterator[tuple[int, list[str]]]:
+def rows_of(text: bytes, delimiter: str, columns: int) -> Iterator[tuple[int, list[str]]]:
     """Line number, as an editor counts, and cells of every row that is not blank."""
     reader = csv.reader(_lines(text, columns), delimiter=delimiter, strict=True)
     try:
@@ -49,9 +60,10 @@ def rows_of(text: str, delimiter: str, columns: int) -> Iterator[tuple[int, list
         ) from error
 
 
-def _lines(text: str, columns: int) -> Iterator[str]:
+def _lines(text: bytes, columns: int) -> Iterator[str]:
     longest = max(LONGEST_LINE, 1024 * columns)
-    for row, line in enumerate(io.StringIO(text, newline=""), start=1):
+    for row, found in enumerate(LINE.finditer(text), start=1):
+        line = found[0].decode()
         if len(line) > longest:
             raise UnreadableSample(
                 f"has {len(line)} characters in row {row}; a row of {columns} columns has at most {longest}. "

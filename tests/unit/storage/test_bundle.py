@@ -17,7 +17,7 @@ from morelli.numerics.activation import Tanh
 from morelli.numerics.head import Head
 from morelli.numerics.linear import Dense
 from morelli.numerics.state import State
-from morelli.storage import bundle
+from morelli.storage import bundle, writing
 
 STATE = State({"a": [1, 2.5, "x"]}, {"t": torch.arange(6.0).reshape(2, 3).T}, {"p": State({}, {"u": torch.ones(2)})})
 
@@ -187,7 +187,9 @@ def test_overwriting_on_request(written: Path) -> None:
 def test_a_failure_while_replacing_keeps_the_old(
     written: Path, monkeypatch: pytest.MonkeyPatch, failing_rename: int
 ) -> None:
+    """Where the system cannot exchange two folders."""
     before, rename, calls = bundle.read(written).digest, os.rename, []
+    monkeypatch.setattr(writing, "_exchanged", lambda one, other: False)
 
     def fail_once(*paths: object) -> None:
         calls.append(paths)

@@ -39,3 +39,12 @@ def test_tables_of_other_programs() -> None:
     """A table that no quality has: the nearest one."""
     halved = [[max(1, step // 2) for step in range(10, 74)]]
     assert coding_of({"format": "JPEG", "jpeg_tables": halved}).startswith("jpeg:")
+
+
+def test_a_damaged_table_is_no_warning(tmp_path: Path) -> None:
+    """Found by fuzzing: a step of 0 was divided by."""
+    Image.fromarray(PIXELS).save(tmp_path / "a.jpg", quality=80)
+    data = bytearray((tmp_path / "a.jpg").read_bytes())
+    data[data.index(b"\xff\xdb") + 5] = 0
+    (tmp_path / "a.jpg").write_bytes(data)
+    assert read_picture(tmp_path / "a.jpg")[1]["coding"] == "jpeg:80"

@@ -16,7 +16,7 @@ import torch
 
 from morelli.errors import UnreadableBundle
 from morelli.numerics.state import State
-from morelli.storage import bundle
+from morelli.storage import bundle, writing
 from morelli.storage.gallery_folder import (
     export_gallery,
     import_gallery,
@@ -88,7 +88,9 @@ def test_no_gallery(tmp_path: Path) -> None:
 def test_a_crash_between_steps_leaves_the_old_entry(
     gallery: Path, monkeypatch: pytest.MonkeyPatch, step: int, error: BaseException
 ) -> None:
+    """Where the system cannot exchange two folders."""
     before, real, calls = seen(gallery), os.rename, []
+    monkeypatch.setattr(writing, "_exchanged", lambda one, other: False)
 
     def rename(source: object, target: object) -> None:
         calls.append(source)
