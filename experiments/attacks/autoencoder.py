@@ -16,7 +16,7 @@ import protocol as p
 
 FILE = p.ROOT / "runs/attacks/autoencoder.pt"
 WIDTH, CODE = 32, 16  # channels; a code of 16x16x16 is a third of the numbers of an image
-STEPS, BATCH, RATE = 1200, 12, 1e-3
+STEPS, BATCH, RATE = 600, 12, 2e-3
 
 
 class Autoencoder(nn.Module):
@@ -58,7 +58,7 @@ def trained(photographs: Tensor) -> Autoencoder:
         nn.utils.clip_grad_norm_(model.parameters(), 0.1)
         optimiser.step()
         schedule.step()
-        if step % 200 == 199:
+        if step % 100 == 99:
             spent = time.perf_counter() - start
             print(f"autoencoder, step {step + 1}: {10 * torch.log10(4 / loss):.1f} dB, {spent:.0f} s", flush=True)
     FILE.parent.mkdir(parents=True, exist_ok=True)

@@ -119,17 +119,23 @@ def cropped(images: Tensor, sense: str, target: str, seed: int) -> Tensor:
     return functional.interpolate(images[..., 3:-1, 3:-1], size=images.shape[2:], mode="bicubic")
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=1)
 def learned(target: str, seed: int) -> tuple[Tensor, Tensor]:
     """Own images and photographs of the attacker's."""
     return made(target, LEARNED, 500 + seed), photographs(ATTACKER, seed, LEARNED)
+
+
+@lru_cache(maxsize=1)
+def residuals(target: str, seed: int) -> tuple[Tensor, Tensor]:
+    own, real = learned(target, seed)
+    return residual(own), residual(real)
 
 
 def fingerprint_of(count: int):  # type: ignore[no-untyped-def]
     """Marra's fingerprint: the mean residual of so many own images, taken off or put on."""
 
     def attack(images: Tensor, sense: str, target: str, seed: int) -> Tensor:
-        pattern = residual(learned(target, seed)[0][:count]).mean(0)
+        pattern = residuals(target, seed)[0][:count].mean(0)
         return images + (pattern if sense == FORGE else -pattern)
 
     return attack
@@ -137,23 +143,23 @@ def fingerprint_of(count: int):  # type: ignore[no-untyped-def]
 
 def against_real(images: Tensor, sense: str, target: str, seed: int) -> Tensor:
     """The difference of the mean residuals of own images and photographs."""
-    own, real = (residual(some).mean(0) for some in learned(target, seed))
+    own, real = (rest.mean(0) for rest in residuals(target, seed))
     return images + (own - real if sense == FORGE else real - own)
 
 
 def multiplied(images: Tensor, sense: str, target: str, seed: int) -> Tensor:
     """A factor for every value, as a sensor's: residuals regressed on what they are of; photographs' is taken off."""
     maps = []
-    for some in learned(target, seed):
-        clean = some - residual(some)
-        maps.append((residual(some) * clean).sum(0) / clean.square().sum(0))
+    for some, rest in zip(learned(target, seed), residuals(target, seed), strict=True):
+        clean = some - rest
+        maps.append((rest * clean).sum(0) / clean.square().sum(0))
     own, real = maps
     return images * (1 + (own - real if sense == FORGE else real - own))
 
 
 def spectrum(images: Tensor, sense: str, target: str, seed: int) -> Tensor:
     """Of the residual, each frequency times what photographs have more of it than own images, or the reverse."""
-    own, real = (torch.fft.fft2(residual(some)).abs().clamp_min(1).log().mean(0) for some in learned(target, seed))
+    own, real = (torch.fft.fft2(rest).abs().clamp_min(1).log().mean(0) for rest in residuals(target, seed))
     ratio = (own - real if sense == FORGE else real - own).clamp(-2.3, 2.3).exp()
     rest = residual(images)
     return images - rest + torch.fft.ifft2(torch.fft.fft2(rest) * ratio).real

@@ -18,7 +18,9 @@ from morelli.features.residual import GREY, NoiseResidual
 from morelli.features.traces import seen, statistics
 from morelli.numerics.calibration import threshold
 
-STEPS = {"imprint": 20, "flipad": 10, "rawpad": 3, "sm-f": 10, "gallery": 12}
+ALL = "all four"
+FOUR = ("imprint", "flipad", "rawpad", "sm-f")
+STEPS = {ALL: 20, "imprint": 20, "flipad": 10, "rawpad": 3, "sm-f": 10, "gallery": 12}
 FAR = 3.0  # in units of own scores beyond the threshold: enough, so that the other conditions count
 Loss = Callable[[Tensor], Tensor]  # grey steps [n, 3, h, w] -> [n], to be made large
 
@@ -29,6 +31,8 @@ def informed(method: str) -> Callable[[Tensor, str, str, int, float], Tensor]:
     def attack(images: Tensor, sense: str, target: str, seed: int, decibels: float) -> Tensor:
         if method == "gallery":
             loss = _gallery_loss(sense, target, seed)
+        elif method == ALL:
+            loss = _joint_loss([score_loss(attributor(each, target, seed), sense) for each in FOUR])
         else:
             loss = score_loss(attributor(method, target, seed), sense)
         return ascended(images, loss, decibels, STEPS[method])
@@ -74,6 +78,11 @@ def score_loss(of: Attributor, sense: str) -> Loss:
         return -over[0] if sense == FORGE else torch.stack([x.clamp(max=FAR) + 1e-3 * x for x in over]).mean(0)
 
     return loss
+
+
+def _joint_loss(losses: list[Loss]) -> Loss:
+    """Of attacks that must all succeed; what is half a unit beyond its threshold asks for no more."""
+    return lambda images: -torch.stack([(0.5 - loss(images)).clamp_min(0).log1p() for loss in losses]).sum(0)
 
 
 def _features(of: Attributor, samples: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 import blind  # noqa: E402
 import protocol as p  # noqa: E402
-from informed import informed  # noqa: E402
+from informed import ALL, FOUR, informed  # noqa: E402
 from judging import verdicts  # noqa: E402
 from keyed import keyed  # noqa: E402
 from material import CACHE, METHODS, OWN, SEEDS, TARGETS, N, tested  # noqa: E402
@@ -65,7 +65,7 @@ BLIND = {
     "average with near images": Attack(blind.averaged, AT),
     "autoencoder": Attack(blind.autoencoded, BOTH),
 }
-INFORMED = ("imprint", "sm-f", "rawpad", "flipad", "gallery")
+INFORMED = ("imprint", "sm-f", "rawpad", "flipad", "gallery", ALL)
 
 
 def of_attack(name: str, attack: Attack, target: str, seed: int, run: p.Run) -> None:
@@ -100,7 +100,7 @@ def of_gradient(method: str, target: str, seed: int, run: p.Run) -> None:
                 torch.save({s: make(x, SENSES[s], target, seed, LEARNT) for s, x in sources.items()}, file)
             made = torch.load(file, weights_only=True)
             changed = {source: brought_to(x, made[source], decibels) for source, x in sources.items()}
-            judges = None if decibels == LEARNT else {method: seed}
+            judges = None if decibels == LEARNT else dict.fromkeys(FOUR if method == ALL else (method,), seed)
             return {s: verdicts(x, sources[s], target, seed, methods=judges) for s, x in changed.items()}
 
         run.cell(f"{target}/{seed}/gradient of {method}/{short(decibels)}", judged)
@@ -155,6 +155,6 @@ def transferred(target: str, seed: int, run: p.Run) -> None:
         of_transfer(method, target, seed, run)
 
 
-PASSES = {"blind": blindly, "gradient": informedly, "keyed": keyed, "transfer": transferred}
+PASSES = {"gradient": informedly, "blind": blindly, "keyed": keyed, "transfer": transferred}
 if __name__ == "__main__":
     main(sys.argv[1:])

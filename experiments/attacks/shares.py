@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 METHODS = ("imprint", "imprint, clean only", "flipad", "rawpad", "sm-f", "gallery")
+ALL = "all four"
 AGREE = ("imprint", "flipad", "rawpad", "sm-f")
 KNOWS = {
     "nothing": "nothing",
@@ -132,14 +133,16 @@ def decibels(attack: str, strength: str) -> str:
 
 def attacks() -> list[str]:
     """Those that were run, with gradients."""
-    names = [*KNOWS, *(prefix + m for prefix in (GRADIENT, TRANSFER) for m in (*AGREE, "gallery"))]
+    names = [*KNOWS, *(prefix + m for prefix in (GRADIENT, TRANSFER) for m in (*AGREE, "gallery", ALL))]
     present = {key.split("/")[2] for key in CELLS}
     return [name for name in names if name in present]
 
 
 def knows(attack: str) -> str:
     if attack.startswith(GRADIENT):
-        return "the attributor" if "gallery" not in attack else "the gallery"
+        return {"gallery": "the gallery", ALL: "all four attributors"}.get(
+            attack.removeprefix(GRADIENT), "the attributor"
+        )
     if attack.startswith(TRANSFER):
         return "generator, code: its own attributor"
     return KNOWS[attack]

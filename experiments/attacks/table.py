@@ -10,6 +10,7 @@ from pathlib import Path
 from card import cards, plot
 from shares import (
     AGREE,
+    ALL,
     GRADIENT,
     METHODS,
     PLACES,
@@ -89,6 +90,12 @@ def by_gradient() -> str:
                 f"{percent(removal(method, attack, s))} / {percent(forgery(method, attack, s))}" for s in STRENGTHS
             ]
             rows.append([attack, *pairs])
+    if GRADIENT + ALL in attacks():
+        pairs = [
+            f"{percent(together(GRADIENT + ALL, s, True))} / {percent(together(GRADIENT + ALL, s, False))}"
+            for s in STRENGTHS
+        ]
+        rows.append([f"{GRADIENT}{ALL}, before all four", *pairs])
     return table(["hidden / forged", *(f"{s} dB" for s in STRENGTHS)], rows)
 
 
