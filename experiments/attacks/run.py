@@ -1,0 +1,160 @@
+"""Removal and forgery: can a generator's traces be taken off its images, or put on a photograph?
+
+Run: python experiments/attacks/run.py            (interrupted, it goes on where it stopped)
+     python experiments/attacks/table.py          (README, docs/attacks.md, plot and attack_card.json from run.json)
+
+A cell is one attack at one strength on 25 images of each of three kinds, for one target and seed: own images to hide,
+photographs and another GAN's images to forge. Every image goes through 8 bits and a file, and is judged by
+`morelli.attribute` and `morelli.identify`.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+import blind  # noqa: E402
+import protocol as p  # noqa: E402
+from informed import ALL, FOUR, informed  # noqa: E402
+from judging import verdicts  # noqa: E402
+from keyed import keyed  # noqa: E402
+from material import CACHE, METHODS, OWN, SEEDS, TARGETS, N, tested  # noqa: E402
+from strength import brought_to  # noqa: E402
+
+SENSES = {"own": blind.HIDE, "photographs": blind.FORGE, "gan": blind.FORGE}
+FREE, BOTH = (None,), (None, 35.0, 30.0)
+AT = (35.0, 30.0)
+FINE = (50.0, 45.0, 40.0, 35.0, 30.0)
+LEARNT = 35.0  # decibels of the ball in which gradients are followed; other strengths are this change, scaled
+
+
+@dataclass(frozen=True)
+class Attack:
+    """`most` times its own change is made at most: 1 where the change replaces the image."""
+
+    make: Callable[..., torch.Tensor]
+    strengths: tuple[float | None, ...]
+    most: float = 1.0
+    jpeg: int | None = None
+
+
+BLIND = {
+    "nothing": Attack(blind.unchanged, FREE),
+    "JPEG 90": Attack(blind.unchanged, FREE, jpeg=90),
+    "JPEG 75": Attack(blind.unchanged, FREE, jpeg=75),
+    "JPEG 50": Attack(blind.unchanged, FREE, jpeg=50),
+    "white noise": Attack(blind.noise, AT, 64),
+    "last layer": Attack(blind.last_layer, BOTH),
+    "last two blocks": Attack(blind.last_blocks, BOTH),
+    "median 3×3": Attack(blind.median, BOTH),
+    "wavelet denoiser": Attack(blind.wavelets, BOTH, 4),
+    "network denoiser": Attack(blind.denoised, BOTH, 4),
+    "resize 0.75 and back": Attack(blind.shrunk, BOTH),
+    "rotate 2° and back": Attack(blind.rotated, BOTH),
+    "crop and enlarge": Attack(blind.cropped, FREE),
+    "mean residual of 10": Attack(blind.fingerprint_of(10), AT, 64),
+    "mean residual of 500": Attack(blind.fingerprint_of(500), AT, 64),
+    "own less real residual": Attack(blind.against_real, AT, 64),
+    "multiplicative map": Attack(blind.multiplied, AT, 64),
+    "spectrum of the residual": Attack(blind.spectrum, BOTH, 4),
+    "average with near images": Attack(blind.averaged, AT),
+    "autoencoder": Attack(blind.autoencoded, BOTH),
+}
+INFORMED = ("imprint", "sm-f", "rawpad", "flipad", "gallery", ALL)
+
+
+def of_attack(name: str, attack: Attack, target: str, seed: int, run: p.Run) -> None:
+    """One cell for each strength; the change is worked out once."""
+    made: dict[str, torch.Tensor] = {}
+    known: list[tuple[dict[str, torch.Tensor], Any]] = []  # weaker than asked for at any strength: judged once
+    sources = tested(target, seed)
+    for decibels in attack.strengths:
+
+        def judged(decibels: float | None = decibels) -> dict[str, Any]:
+            if not made:
+                made.update({source: attack.make(x, SENSES[source], target, seed) for source, x in sources.items()})
+            changed = {source: brought_to(x, made[source], decibels, attack.most) for source, x in sources.items()}
+            for images, cell in known:
+                if all(torch.equal(images[source], x) for source, x in changed.items()):
+                    return cell
+            found = {s: verdicts(x, sources[s], target, seed, jpeg=attack.jpeg) for s, x in changed.items()}
+            known.append((changed, found))
+            return found
+
+        run.cell(f"{target}/{seed}/{name}/{short(decibels)}", judged)
+
+
+def of_gradient(method: str, target: str, seed: int, run: p.Run) -> None:
+    """As above; at all strengths but one it is judged by the method whose gradient it was alone."""
+    file = CACHE / f"gradient-{target}-{seed}-{method}.pt"
+    sources, make = tested(target, seed), informed(method)
+    for decibels in FINE:
+
+        def judged(decibels: float = decibels) -> dict[str, Any]:
+            if not file.exists():
+                torch.save({s: make(x, SENSES[s], target, seed, LEARNT) for s, x in sources.items()}, file)
+            made = torch.load(file, weights_only=True)
+            changed = {source: brought_to(x, made[source], decibels) for source, x in sources.items()}
+            judges = None if decibels == LEARNT else dict.fromkeys(FOUR if method == ALL else (method,), seed)
+            return {s: verdicts(x, sources[s], target, seed, methods=judges) for s, x in changed.items()}
+
+        run.cell(f"{target}/{seed}/gradient of {method}/{short(decibels)}", judged)
+
+
+def of_transfer(method: str, target: str, seed: int, run: p.Run) -> None:
+    """The same images before the attributor of the other seed, whose owner drew other own images and photographs."""
+    sources, other = tested(target, seed), SEEDS[1 - SEEDS.index(seed)]
+    for decibels in FINE:
+
+        def judged(decibels: float = decibels) -> dict[str, Any]:
+            made = torch.load(CACHE / f"gradient-{target}-{seed}-{method}.pt", weights_only=True)
+            changed = {source: brought_to(x, made[source], decibels) for source, x in sources.items()}
+            judge = {method: other}
+            found = {s: verdicts(x, sources[s], target, seed, methods=judge) for s, x in changed.items()}
+            before = {s: verdicts(x, x, target, seed, methods=judge)[method] for s, x in sources.items()}
+            return found | {"before": before}
+
+        run.cell(f"{target}/{seed}/transfer of {method}/{short(decibels)}", judged)
+
+
+def short(decibels: float | None) -> str:
+    return "own" if decibels is None else f"{decibels:.0f}"
+
+
+def main(asked: list[str]) -> None:
+    """All, or the passes and places named: blind, gradient, keyed, transfer; dcgan/0, …"""
+    torch.set_grad_enabled(False)
+    settings = {"methods": METHODS, "own": OWN, "tested": N, "targets": list(TARGETS), "gradient": LEARNT}
+    run = p.Run(str(HERE / "run.py"), settings)
+    every = [f"{target}/{seed}" for seed in SEEDS for target in TARGETS]
+    places = [place for place in every if place in asked] or every
+    passes = [each for each in PASSES if each in asked] or PASSES
+    for place in places:
+        target, seed = place.split("/")[0], int(place.split("/")[1])
+        for each in passes:
+            PASSES[each](target, seed, run)
+
+
+def blindly(target: str, seed: int, run: p.Run) -> None:
+    for name, attack in BLIND.items():
+        of_attack(name, attack, target, seed, run)
+
+
+def informedly(target: str, seed: int, run: p.Run) -> None:
+    for method in INFORMED:
+        of_gradient(method, target, seed, run)
+
+
+def transferred(target: str, seed: int, run: p.Run) -> None:
+    for method in INFORMED[:4]:
+        of_transfer(method, target, seed, run)
+
+
+PASSES = {"gradient": informedly, "blind": blindly, "keyed": keyed, "transfer": transferred}
+if __name__ == "__main__":
+    main(sys.argv[1:])
