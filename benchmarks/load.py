@@ -2,8 +2,8 @@
 
     python benchmarks/load.py --attributor my.attributor own/*.png --uploads 200 --out benchmarks/load.json
 
-Starts a server, sends as many uploads at once as asked, in rounds, and watches memory, open files and temporary files of
-the server and its judging process (Linux).
+Starts a server, sends as many uploads at once as asked, in rounds, and watches memory, open files and temporary files
+of the server and its judging process (Linux).
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ DROP = """([names, contents]) => {
   const data = new DataTransfer();
   names.forEach((name, i) => data.items.add(new File([new Uint8Array(contents[i])], name, { type: 'image/png' })));
   for (const kind of ['dragenter', 'dragover', 'drop'])
-    document.getElementById('drop').dispatchEvent(new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true }));
+    document.getElementById('drop')
+      .dispatchEvent(new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true }));
 }"""
 
 
@@ -241,8 +242,12 @@ def test_contrast_and_width(visit: Any, usual: str, files: dict[str, Path], sche
 COLOURS = """element => {
   const paint = getComputedStyle(element);
   let behind = element, ground = '';
-  while (behind && (!ground || ground.endsWith(', 0)'))) { ground = getComputedStyle(behind).backgroundColor; behind = behind.parentElement; }
-  const front = element.namespaceURI.endsWith('svg') ? (paint.fill === 'currentcolor' ? paint.color : paint.fill) : paint.color;
+  while (behind && (!ground || ground.endsWith(', 0)'))) {
+    ground = getComputedStyle(behind).backgroundColor;
+    behind = behind.parentElement;
+  }
+  const drawn = element.namespaceURI.endsWith('svg') && paint.fill !== 'currentcolor';
+  const front = drawn ? paint.fill : paint.color;
   return [front, ground].map((colour) => colour.match(/[\\d.]+/g).slice(0, 3).map(Number));
 }"""
 
