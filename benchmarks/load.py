@@ -24,7 +24,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,8 @@ def serving(*options: str, temporary: Path) -> Iterator[tuple[str, subprocess.Po
                 process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 async def upload(client: httpx.AsyncClient, url: str, name: str, data: bytes) -> tuple[int, float, int, dict[str, Any]]:
@@ -168,6 +170,23 @@ async def one_round(url: str, own: Sequence[bytes], uploads: int) -> dict[str, A
     }
 
 
+async def stopped(url: str, pid: int, own: Sequence[bytes], uploads: int) -> dict[str, Any]:
+    """SIGTERM while so many are there: what was taken on is answered, new ones are not."""
+    async with httpx.AsyncClient(timeout=PATIENCE) as client:
+        jobs = [client.post(f"{url}/v1/attribute", files=[("files", ("own.png", own[0]))] * 8) for _ in range(uploads)]
+        running = [asyncio.create_task(job) for job in jobs]
+        text = ""
+        while f"morelli_places_taken {float(uploads)}" not in text and not any(task.done() for task in running):
+            text = (await client.get(f"{url}/metrics")).text
+        os.kill(pid, signal.SIGTERM)
+        answers = await asyncio.gather(*running, return_exceptions=True)
+        late = None
+        with suppress(httpx.TransportError):
+            late = (await client.get(f"{url}/ready")).status_code
+    named = [str(a.status_code) if isinstance(a, httpx.Response) else type(a).__name__ for a in answers]
+    return {"uploads": uploads, "answers": dict(Counter(named)), "later": late}
+
+
 def measure(attributor: Path, own: Sequence[bytes], uploads: int, rounds: int, *options: str) -> dict[str, Any]:
     """Rounds of uploads, and what the server holds before, between and after."""
     with tempfile.TemporaryDirectory() as folder:
@@ -188,7 +207,9 @@ def measure(attributor: Path, own: Sequence[bytes], uploads: int, rounds: int, *
                 for line in httpx.get(f"{url}/metrics").text.splitlines()
                 if line.startswith("morelli_worker_starts ")
             ]
+            last = asyncio.run(stopped(url, process.pid, own, 10))
         code = process.returncode
+        left += [str(path.relative_to(temporary)) for path in temporary.rglob("*") if path.is_file()]
     return {
         "options": list(options),
         "rounds": found,
@@ -197,6 +218,7 @@ def measure(attributor: Path, own: Sequence[bytes], uploads: int, rounds: int, *
         "open_files": [each.files for each in marks],
         "left_behind": left,
         "worker_starts": int(float(starts[0].split()[1])),
+        "stopped": last,
         "exit_code": code,
     }
 

@@ -12,6 +12,9 @@ from toys import imprinting_samples
 
 import morelli
 from morelli.cli.main import main
+from morelli.errors import UnreadableBundle
+from morelli.web.server import open_bench
+from morelli.web.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 ATTRIBUTOR = ROOT / "tests" / "artefacts" / "images-1.attributor"
@@ -56,26 +59,25 @@ def test_mistakes_are_one_line(run, words: str, says: str) -> None:
     assert says in err
 
 
-def test_a_bundle_that_is_none(run) -> None:
-    code, out, err = run("serve", "--attributor", "nowhere.attributor")
-    assert (code, out) == (2, "")
-    assert "nowhere.attributor" in err
-    assert err.count("\n") == 1
+def test_a_bundle_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableBundle, match="nowhere"):
+        open_bench(Settings((tmp_path / "nowhere.attributor",)))
 
 
 def test_many_clients_hostile_ones_among_them(load: Any, tmp_path: Path) -> None:
     """A small round of `benchmarks/load.py`: every answer is what it should be, and nothing is left behind."""
     own = tmp_path / "own.png"
     morelli.write_image(imprinting_samples(1, 7)[0], own, morelli.SampleSpec((3, 32, 32)))
-    found = load.measure(ATTRIBUTOR, [own.read_bytes()], 60, 2, "--queue", "16", "--max-pixels", "1000000")
+    found = load.measure(ATTRIBUTOR, [own.read_bytes()], 30, 2, "--queue", "12", "--max-pixels", "1000000")
     for each in found["rounds"]:
-        assert each["statuses"] == {"200": 60}
-        assert each["tries"] > 60  # some were told to come back
+        assert each["statuses"] == {"200": 30}
+        assert each["tries"] > 30  # some were told to come back
         outcomes = each["outcomes"]
         assert set(outcomes.pop("own")) | set(outcomes.pop("wrong suffix")) == {"attributed"}
         outcomes.pop("tail")
         assert {outcome for counted in outcomes.values() for outcome in counted} == {"refused"}
     assert found["left_behind"] == []
+    assert found["stopped"] == {"uploads": 10, "answers": {"200": 10}, "later": None}  # finished, and no others
     assert found["exit_code"] == 0
     assert found["worker_starts"] == 1
     assert found["open_files"][2] <= found["open_files"][1] + 2
