@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import uvicorn
@@ -43,6 +43,17 @@ def open_odd() -> Odd:
 
 def open_nothing() -> Odd:
     raise UnreadableBundle("there is no such bundle.")
+
+
+class Held(Odd):
+    """Answers when `go` is set."""
+
+    def __init__(self) -> None:
+        self.go = Event()
+
+    def answer(self, orders: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        self.go.wait(20)
+        return [{"summary": {}} for _ in orders]
 
 
 class InProcess:

@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from morelli._version import __version__
 from morelli.web import models
@@ -24,7 +25,7 @@ from morelli.web.guard import Guard, answer
 from morelli.web.metrics import Metrics
 from morelli.web.refusals import STATUSES, Refusal
 from morelli.web.settings import Settings
-from morelli.web.uploads import FIELD, receive
+from morelli.web.uploads import FIELD, drain, receive
 from morelli.web.worker import Worker
 
 PAGE = {  # files of the page and their types
@@ -76,6 +77,9 @@ class Service:
     async def judged(self, request: Request, order: dict[str, Any]) -> dict[str, Any]:
         """Takes the files of a request, has them judged, and removes them. Raises Refusal."""
         client = request.client.host if request.client else ""
+        if (refusal := self.desk.refusal()) is not None:
+            await drain(request.stream(), self.settings.limits.max_bytes)
+            raise refusal
         with self.desk.place(), tempfile.TemporaryDirectory(prefix="morelli.upload.") as folder:
             content_type = request.headers.get("content-type", "")
             charge = lambda: self.charge(client)  # noqa: E731
@@ -94,10 +98,14 @@ async def _unless_gone(request: Request, asked: Awaitable[dict[str, Any]]) -> di
     try:
         while not (await asyncio.wait([waiting], timeout=WATCHED))[0]:
             if await request.is_disconnected():
-                raise Refusal(400, "gone", "the client left.")
+                raise gone()
         return waiting.result()
     finally:
         waiting.cancel()
+
+
+def gone() -> Refusal:
+    return Refusal(400, "gone", "the client left.")
 
 
 def _service(request: Request) -> Service:
@@ -286,6 +294,7 @@ def build(settings: Settings, workers: list[Worker], about: dict[str, Any]) -> F
         app.add_api_route(path, _page_file(name), methods=["GET"], include_in_schema=False)
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(HTTPException, _plain)
     app.add_middleware(Guard, settings=settings, metrics=service.metrics)
     return app
@@ -295,6 +304,10 @@ async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
     _service(request).metrics.refused.labels(error.error).inc()
     return answer(error)
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    return await _refused(request, gone())
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

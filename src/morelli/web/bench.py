@@ -27,6 +27,7 @@ from morelli.web.pixels import claimed_pixels
 from morelli.web.settings import Settings
 
 BINS = 48
+FAR = 10_000  # pixels
 PICTURES = ["PNG", "JPEG", "WebP", "BMP", "TIFF", "DICOM"]
 SOUNDS = ["WAV", "FLAC", "OGG", "MP3"]
 File = Sequence[str | None]  # path, name of the upload, why it was refused at the door or ""
@@ -160,7 +161,8 @@ def _described(attributor: Attributor, about: Mapping[str, Any]) -> dict[str, An
 def _reads(spec: SampleSpec) -> dict[str, Any]:
     kind = "picture" if spec.is_image else "sound" if spec.is_audio else "table"
     formats = PICTURES if spec.is_image else SOUNDS if spec.is_audio else ["CSV", "TSV"]
-    return {"kind": kind, "formats": formats, "shape": list(spec.shape), "larger": spec.form.grid > 0}
+    larger = spec.is_image and spec.place(*(side + FAR for side in spec.shape[1:])) is not None
+    return {"kind": kind, "formats": formats, "shape": list(spec.shape), "larger": larger}
 
 
 def _part(whole: Report, order: Order) -> Report:

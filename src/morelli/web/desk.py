@@ -65,13 +65,19 @@ class Desk:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def refusal(self) -> Refusal | None:
+        """Why there is no place, if there is none."""
+        if self.closing:
+            return closed()
+        if self._taken >= self._places:
+            return Refusal(503, "busy", f"{self._places} requests are waiting already. Try again.", PATIENCE)
+        return None
+
     @contextmanager
     def place(self) -> Iterator[None]:
         """Raises Refusal where there is none left, or the server is closing."""
-        if self.closing:
-            raise closed()
-        if self._taken >= self._places:
-            raise Refusal(503, "busy", f"{self._places} requests are waiting already. Try again.", PATIENCE)
+        if (refusal := self.refusal()) is not None:
+            raise refusal
         self._taken += 1
         self._metrics.places.set(self._taken)
         try:

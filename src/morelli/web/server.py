@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import FrameType
@@ -64,6 +65,7 @@ def serve(
     Raises:
         MorelliError: a bundle that cannot be opened.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn repeats the signal when it has finished
     workers, about = open_workers(settings.limits.workers, partial(open_bench, settings))
     try:
         application = build(settings, workers, about)
@@ -82,7 +84,7 @@ def serve(
         )
         Server(config, application).run()
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # uvicorn has finished already and repeats the signal
+        pass  # as above
     finally:
         for worker in workers:
             worker.stop()

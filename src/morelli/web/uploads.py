@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -18,6 +19,7 @@ from morelli.web.refusals import Refusal
 from morelli.web.settings import Limits
 
 FIELD = "files"
+PATIENCE = 10  # seconds, with a body that is not wanted
 LONGEST_NAME, LARGEST_HEADERS, LARGEST_FIELD, MOST_FIELDS = 120, 8 * 1024, 64 * 1024, 16
 
 
@@ -195,8 +197,10 @@ async def receive(
 
 
 async def drain(chunks: AsyncIterator[bytes], most: int) -> None:
-    """Reads past what is left of a body: a client that is still sending would not see the answer."""
-    async for chunk in chunks:
-        most -= len(chunk)
-        if most < 0:
-            return
+    """Reads past what is left of a body, up to a point: a client that is still sending would not see the answer."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            async for chunk in chunks:
+                most -= len(chunk)
+                if most < 0:
+                    return
