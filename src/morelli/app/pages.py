@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ def report_html(report: Report, attributor: str | Path | Attributor) -> str:
     single = len(verdicts) == 1
     overview = [] if single else [_line(verdict, attributor) for verdict in verdicts[:SHOWN]]
     sections = [_section(verdict, attributor) for verdict in verdicts[:SECTIONS]]
+    for before, after in pairwise(sections):
+        after["new_file"] = after["file"] != before["file"]
     extra: dict[str, Any] = {
         "single": single,
         "overview": overview,
@@ -142,7 +145,7 @@ def _section(verdict: dict[str, Any], attributor: Attributor) -> dict[str, Any]:
     """All that there is to see of one."""
     spec = attributor.extractor.spec
     reading = looking.read_again(verdict, spec)
-    found: dict[str, Any] = {"picture": "", "scores": "", "maps": None, "is_picture": spec.is_image}
+    found: dict[str, Any] = {"picture": "", "scores": "", "maps": None, "is_picture": spec.is_image, "new_file": True}
     if reading is not None:
         found["picture"] = looking.picture(reading, spec, looking.LOOK)
     if verdict["score"] is not None:
@@ -161,7 +164,7 @@ def _all_scores(verdicts: list[dict[str, Any]], attributor: Attributor) -> str:
     own = np.array([attributor.relative(score) for score in held.tolist()])
     cut = attributor.relative(attributor.threshold)
     what = f"Histograms of {len(own)} held-out own scores and {len(seen)} judged ones, with the threshold {cut:.3g}."
-    unit = "score; 0 is the median of own samples, 1 their 95th percentile"
+    unit = "score; of own samples: median 0, 95th percentile 1"
     return score_plot(own, {"judged": seen}, [], threshold=cut, unit=unit, what=what)
 
 

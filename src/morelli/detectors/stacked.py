@@ -18,6 +18,7 @@ from morelli.numerics.state import State
 LEAST = 10  # samples of either class
 AXES, PER_AXIS = 32, 4  # of the Gaussian at most, and samples for each: a half must vary off its axes too
 BULK, SLOPE = (0.5, 0.98), 1e-3
+AT_ONCE = 256  # samples that are scored together
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +49,8 @@ class Stacked:
             raise MismatchError(f"the Gaussian is of {self.gaussian.axes.shape[1]} features, not of {self.width}.")
 
     def score(self, features: Tensor) -> Tensor:
-        """[n, *shape] → [n]."""
-        values = features.flatten(1)
-        return _length(self.discriminant.score(values), self.gaussian.score(values[:, -self.width :]), self.scales)
+        """[n, *shape] → [n]. Summed in float64, so that a score does not depend on its batch or on threads."""
+        return torch.cat([self._score(some.double()) for some in features.flatten(1).split(AT_ONCE)]).to(features)
 
     def score_turned(self, features: Tensor, turns: Tensor) -> Tensor:
         """Scores [t, n] of features[:, turns[k]] for every order k [t, d] of the flattened features.
@@ -58,7 +58,14 @@ class Stacked:
         The order goes to the direction, which is one, instead of to the samples; of the last features those orders
         count that differ.
         """
-        values, turns = features.flatten(1), turns.to(features.device)
+        turns = turns.to(features.device)
+        parts = [self._score_turned(some.double(), turns) for some in features.flatten(1).split(AT_ONCE)]
+        return torch.cat(parts, 1).to(features)
+
+    def _score(self, values: Tensor) -> Tensor:
+        return _length(self.discriminant.score(values), self.gaussian.score(values[:, -self.width :]), self.scales)
+
+    def _score_turned(self, values: Tensor, turns: Tensor) -> Tensor:
         places = torch.arange(turns.shape[1], device=turns.device).expand_as(turns)
         back = torch.empty_like(turns).scatter_(1, turns, places)
         found = values @ self.discriminant.direction.to(values)[back].T + self.discriminant.offset.to(values)

@@ -33,7 +33,16 @@ def chance(p_value: float) -> str:
     return f"{p_value:.4f}" if p_value >= 0.001 else f"{p_value:.2g}"
 
 
-PAGES.filters |= {"percent": percent, "ratio": ratio, "chance": chance}
+def coded(coding: str) -> str:
+    """As `storage.codings` has it, in words."""
+    kind, _, strength = coding.partition(":")
+    if kind == "none":
+        return "without loss"
+    picture = kind in ("jpeg", "webp")
+    return f"{kind.upper()}, quality about {strength}" if picture else f"{kind}, about {strength} kbit/s"
+
+
+PAGES.filters |= {"percent": percent, "ratio": ratio, "chance": chance, "coded": coded}
 SCHEMA = Path(__file__).parent / "schemas" / "report-3.json"
 
 

@@ -53,7 +53,7 @@ def score_plot(
         low = min(low, max(min(marks), low - reach))
     edges = np.linspace(low, high, BINS + 1)
     shares = [_shares(values, edges) for values in (own, *groups)]
-    frame = Frame(low, high, 1.1 * max(share.max() for share in shares))
+    frame = Frame(low, high, (1.25 if marks else 1.1) * max(share.max() for share in shares))
     drawn = [_steps(share, edges, frame, kind) for share, kind in zip(shares, ("own", "other"), strict=False)]
     drawn.append(_upright(frame, threshold, "dashed"))
     drawn += [_upright(frame, mark, "mark") for mark in marks]
@@ -146,7 +146,7 @@ def _ticks(low: float, high: float, count: int = 6) -> list[float]:
 def _text(
     text: str, x: float, y: float, anchor: str, colour: str = "quiet", *, bold: bool = False, more: str = ""
 ) -> str:
-    style = f"fill:{COLOURS[colour]};font-size:12px" + (";font-weight:600" if bold else "")
+    style = f"fill:{COLOURS[colour]};font-size:13px" + (";font-weight:600" if bold else "")
     at = f'class="{colour}" x="{x:g}" y="{y:g}" text-anchor="{anchor}" {more}'
     return f'<text {at} style="{style}">{escape(text)}</text>'
 
@@ -159,7 +159,7 @@ def _drawing(drawn: Sequence[str], legend: Sequence[tuple[str, str]], what: str)
         style = f"stroke:{colour};stroke-width:2.5{dashes}"
         keys.append(f'<line class="{kind} line" x1="{at:g}" y1="12" x2="{at + 18:g}" y2="12" style="{style}"/>')
         keys.append(_text(name, at + 23, 16, "start"))
-        at += 37 + 6.3 * len(name)
+        at += 37 + 6.9 * len(name)
     return (
         f'<svg class="plot" role="img" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
         f'xmlns="http://www.w3.org/2000/svg" aria-label="{escape(what, quote=True)}">{"".join([*keys, *drawn])}</svg>'
