@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from morelli.app.galleries import enrol
     from morelli.app.gans import train_gan
     from morelli.app.identifying import identify, lineage, verify
+    from morelli.app.jobs import attribute_to
     from morelli.app.table_gans import train_table_gan
     from morelli.app.training import train
     from morelli.attribution.attributor import Attributor
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "attribute": "app.attributing",
+    "attribute_to": "app.jobs",
     "calibrate": "app.calibrating",
     "compare": "app.comparing",
     "enrol": "app.galleries",
@@ -111,6 +113,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "attribute",
+    "attribute_to",
     "calibrate",
     "compare",
     "enrol",

@@ -61,7 +61,7 @@ def attribute(
         UnreadableBundle: the attributor cannot be read, or `csv` belongs to another one.
         UnsuitableSolver: `certify` was asked of a method that neither solves a lasso nor searches latents.
     """
-    attributor, about = _open(attributor)
+    attributor, about = opened(attributor)
     if fdr is not None:
         benjamini_hochberg(torch.empty(0), fdr)  # refuses what is no rate
     paths = find(source)
@@ -101,7 +101,8 @@ def _result(record: Mapping[str, Any]) -> Result:
     return JudgedFile.from_dict(record)
 
 
-def _open(attributor: str | Path | Attributor) -> tuple[Attributor, dict[str, Any]]:
+def opened(attributor: str | Path | Attributor) -> tuple[Attributor, dict[str, Any]]:
+    """An attributor and what a report says of it. Raises UnreadableBundle."""
     name, digest = "", "in memory"
     if not isinstance(attributor, Attributor):
         name = Path(attributor).name
