@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from morelli.app.galleries import enrol
     from morelli.app.gans import train_gan
     from morelli.app.identifying import identify, lineage, verify
+    from morelli.app.jobs import attribute_to
     from morelli.app.pages import report_html, report_schema, write_report
     from morelli.app.pretrained import from_pretrained, save_pretrained
     from morelli.app.provenance import provenance
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "attribute": "app.attributing",
+    "attribute_to": "app.jobs",
     "calibrate": "app.calibrating",
     "compare": "app.comparing",
     "enrol": "app.galleries",
@@ -124,6 +126,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "attribute",
+    "attribute_to",
     "calibrate",
     "compare",
     "enrol",

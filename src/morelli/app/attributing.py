@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from morelli.app.describing import custody, describe
+from morelli.app.describing import custody, opened
 from morelli.app.scorer import COLUMNS, REFUSED, Scorer
 from morelli.app.sources import Stage, silent
 from morelli.attribution.attributor import Attributor
@@ -70,11 +70,9 @@ def attribute(
         UnreadableBundle: the attributor cannot be read, or `csv` belongs to another one.
         UnsuitableSolver: `certify` was asked of a method that neither solves a lasso nor searches latents.
     """
-    path = None if isinstance(attributor, Attributor) else Path(attributor)
     settings = {"certify": certify, "together": together, "fdr": fdr, "device": device}
-    made = custody(source, "" if path is None else str(attributor), settings)
-    scorer = Scorer(attributor, device=device)
-    about = describe(scorer.attributor, "" if path is None else path.name, scorer.digest)
+    made = custody(source, "" if isinstance(attributor, Attributor) else str(attributor), settings)
+    attributor, about = opened(attributor)
     if fdr is not None:
         benjamini_hochberg(torch.empty(0), fdr)  # refuses what is no rate
     paths = find(source)
@@ -89,7 +87,7 @@ def attribute(
     else:
         with Journal(Path(csv), about["digest"], COLUMNS) as journal:
             results += _journalled(found, scorer, journal, progress)
-    return _report(about, results, certificates, scorer.attributor if together else None, fdr, made)
+    return _report(about, results, certificates, attributor if together else None, fdr, made)
 
 
 def _journalled(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from morelli._version import __version__
+from morelli.app.bundles import load_attributor
 from morelli.app.imprinting import LEFT_OUT
 from morelli.attribution.attributor import Attributor
 from morelli.detectors.folds import Folds
@@ -18,6 +19,14 @@ from morelli.numerics.calibration import rejection_interval
 LIBRARIES = {"torch": "torch", "numpy": "numpy", "pillow": "Pillow"}
 NAMED = 100  # sources, beyond which no command repeats them
 LEVEL = 0.95
+
+
+def opened(attributor: str | Path | Attributor) -> tuple[Attributor, dict[str, Any]]:
+    """An attributor and what a report says of it. Raises UnreadableBundle."""
+    if isinstance(attributor, Attributor):
+        return attributor, describe(attributor, "", "in memory")
+    found, digest = load_attributor(attributor)
+    return found, describe(found, Path(attributor).name, digest)
 
 
 def describe(attributor: Attributor, name: str, digest: str) -> dict[str, Any]:

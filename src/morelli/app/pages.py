@@ -20,9 +20,9 @@ from morelli.attribution.population import ALL
 from morelli.attribution.report import Report
 from morelli.errors import OutOfRange, UnreadableBundle
 from morelli.storage.evidence import SCHEMA, page
-from morelli.storage.writing import write_whole
 from morelli.storage.pdf import check_pdf, pdf_of
 from morelli.storage.plots import score_plot, tippett_plot
+from morelli.storage.writing import write_whole
 
 SHOWN = 200  # lines of the overview
 SECTIONS = 12  # samples that get a section of their own

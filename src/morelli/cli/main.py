@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from morelli._version import __version__
-from morelli.cli import calibrating, exits, heads, provenance, render, serving, zero_shot
+from morelli.cli import calibrating, exits, heads, jobs, provenance, render, serving, zero_shot
 from morelli.cli.answers import answer, beside
 from morelli.cli.options import (
     ATTRIBUTORS,
@@ -240,12 +240,24 @@ def attribute(
     fdr: Annotated[
         float | None, typer.Option(help="Name those not attributed at this false-discovery rate, for a queue of files.")
     ] = None,
+    out: jobs.Out = None,
+    column: jobs.Column = None,
+    batch: jobs.Batch = None,
+    actors: jobs.Actors = 0,
+    gpus: jobs.Gpus = 0.0,
+    address: jobs.Address = None,
     device: Device = "auto",
 ) -> None:
     """Did this model make these samples? One verdict per image, window of sound or table row.
 
     Example: morelli attribute suspects/ --with my.attributor --csv verdicts.csv --report report.html
+
+    Any number of samples: morelli attribute crawl/ --with my.attributor --out scores.parquet
     """
+    if out is not None or actors or gpus or address or column or batch:
+        with_report = {"--csv": csv, "--report": report, "--certify": certify, "--together": together, "--fdr": fdr}
+        jobs.refuse(out, [name for name, given in with_report.items() if given])
+        jobs.run(files, attributor, out, column, batch, actors, gpus, address, device, as_json)
     from morelli.app.attributing import attribute as run
     from morelli.app.pages import check_paths, stamped, with_attack_card, write_report
 

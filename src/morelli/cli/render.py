@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
-from morelli.errors import printable
-
 from morelli.cli.origins import origins_in
+from morelli.errors import printable
 
 SHOWN = 200
 P = ParamSpec("P")
