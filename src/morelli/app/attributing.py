@@ -75,7 +75,7 @@ def attribute(
     attributor, about = opened(attributor)
     if fdr is not None:
         benjamini_hochberg(torch.empty(0), fdr)  # refuses what is no rate
-    paths = find(source)
+    paths, scorer = find(source), Scorer(attributor, device=device)
     certificates = _certify(paths, scorer, certify, stage) if certify else ()
     found = list(items(paths))
     progress = stage("judging", len(found))

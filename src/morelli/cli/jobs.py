@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from morelli.cli.answers import answer
 from morelli.cli.options import SOME_REFUSED, device_of
 from morelli.cli.progress import bars
 from morelli.errors import MorelliError
@@ -78,7 +78,7 @@ def run(
             from morelli.app.jobs import attribute_to
 
             found = attribute_to(files, attributor, out, device=device_of(device), stage=stage, **given)
-    print(json.dumps(found, indent=1) if as_json else said(found))
+    answer(found, said(found), as_json)
     raise typer.Exit(SOME_REFUSED if found["summary"]["refused"] else 0)
 
 

@@ -256,6 +256,7 @@ def attribute(
     """
     if out is not None or actors or gpus or address or column or batch:
         with_report = {"--csv": csv, "--report": report, "--certify": certify, "--together": together, "--fdr": fdr}
+        with_report |= {"--attack-card": attack_card, "--dated": dated}
         jobs.refuse(out, [name for name, given in with_report.items() if given])
         jobs.run(files, attributor, out, column, batch, actors, gpus, address, device, as_json)
     from morelli.app.attributing import attribute as run
@@ -279,7 +280,7 @@ def attribute(
         found = with_attack_card(found, attack_card)
     for path in report or ():
         write_report(found, attributor, path)
-    print(json.dumps(found.to_dict(), indent=1) if as_json else render.verdicts(found.to_dict()))
+    answer(found.to_dict(), render.verdicts(found.to_dict()), as_json)
     raise typer.Exit(SOME_REFUSED if found.refused else 0)
 
 
