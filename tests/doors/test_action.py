@@ -80,6 +80,14 @@ def test_inputs_are_described_and_never_pasted_into_a_script() -> None:
     assert not any("${{" in step.get("run", "") for step in STEPS)
 
 
+def test_the_page_shows_inputs_that_exist() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text().split("## In a GitHub workflow")[1]
+    (shown,) = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    assert set(yaml.safe_load(shown)["steps"][-1]["with"]) <= set(ACTION["inputs"])
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", page, re.M)) == set(ACTION["inputs"])
+    assert all(f"`{name}`" in page for name in ACTION["outputs"])
+
+
 def test_it_installs_its_own_version_or_what_is_asked_for(tmp_path: Path) -> None:
     pip = tmp_path / "python"
     pip.write_text('#!/bin/sh\necho "$@"\n')

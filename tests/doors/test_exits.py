@@ -77,7 +77,7 @@ def test_what_is_not_done_ends_in_one_line_and_code_2(run, words: list[str], say
 
 def test_no_word_at_all_shows_the_help(run) -> None:
     code, out, err = run()
-    assert code == 2
+    assert code == 2, err
     assert "Usage: morelli" in out + err
 
 

@@ -16,8 +16,8 @@ from morelli.cli.main import app, main
 COMMANDS = get_command(app).commands
 SERVING = {"serve"}  # which runs until it is stopped and has no result
 WORDS = {  # command → what to call it with, and keys of its object
-    "head": ("--diffusers vae/toy_decoder.safetensors --size 64 --draws 4 --out made.head", {"written", "found"}),
-    "reconstruct": ("vae/toy_decoder.safetensors pictures --size 64 --out own2", {"written", "images", "refused"}),
+    "head": ("--diffusers vae/toy_decoder.safetensors --size 32 --draws 4 --out made.head", {"written", "found"}),
+    "reconstruct": ("vae/toy_decoder.safetensors pictures --size 32 --out own2", {"written", "images", "refused"}),
     "train": ("a.head --own own --rate 0.05 --out made.attributor", {"written", "rate", "threshold", "card"}),
     "attribute": ("own --with a.attributor", {"summary", "verdicts", "attributor"}),
     "calibrate": ("a.attributor --population others --out c.attributor", {"sources", "conditions"}),
@@ -39,7 +39,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec = morelli.SampleSpec((3, 16, 16))
     for name, seed in (("own", 0), ("others/x", 1), ("others/y", 2)):
         (place / name).mkdir(parents=True)
-        for i, sample in enumerate(imprinting_samples(40, 1, generator_seed=seed, side=16)):
+        for i, sample in enumerate(imprinting_samples(24, 1, generator_seed=seed, side=16)):
             morelli.write_image(sample, place / name / f"{i}.png", spec)
     for name, seed in (("a.head", 0), ("b.head", 1)):
         morelli.save(imprinting_generator(seed, 16).head(64), place / name)
@@ -91,14 +91,6 @@ def test_standard_output_is_one_object(command: str, run) -> None:
     found = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert isinstance(found, dict)
     assert keys <= set(found)
-    code, plain, err = run(f"{command} {words}" + (" --overwrite" if "overwrite" in options(command) else ""))
-    assert code == 0, err
-    with pytest.raises(ValueError):
-        json.loads(plain)
-
-
-def options(command: str) -> set[str | None]:
-    return {parameter.name for parameter in COMMANDS[command].params}
 
 
 @pytest.mark.parametrize(

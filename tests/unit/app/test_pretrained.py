@@ -114,7 +114,7 @@ def test_what_is_no_folder_of_ours_is_told(head: Head, tmp_path: Path) -> None:
 def test_a_folder_of_diffusers_gives_its_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = write_tiny_autoencoder(tmp_path / "vae")
     (tmp_path / "vae/config.json").write_text('{"_class_name": "AutoencoderTiny"}')
-    told = head_from_autoencoder(decoder, tmp_path / "v.head", size=64, draws=4)
+    told = head_from_autoencoder(decoder, tmp_path / "v.head", size=32, draws=4)
     assert "convolution" in told
     same = morelli.load(tmp_path / "v.head")
     asked: list[Path] = []
@@ -127,7 +127,7 @@ def test_a_folder_of_diffusers_gives_its_head(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "pipeline").mkdir()
     (tmp_path / "pipeline/model_index.json").write_text("{}")
     for folder in (tmp_path / "vae", tmp_path / "pipeline"):
-        found = morelli.from_pretrained(folder, size=64, draws=4)
+        found = morelli.from_pretrained(folder, size=32, draws=4)
         assert isinstance(found, Head)
         assert isinstance(same, Head)
         assert torch.equal(same.anchor, found.anchor)
