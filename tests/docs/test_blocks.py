@@ -20,7 +20,6 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "latent.md": ("autoencoders",),
     "medical.md": ("deep_pictures",),
     "provenance.md": ("own", "suspects", "others", "head", "attributor", "signed"),
-    "python.md": ("own", "suspects"),
     "report.md": ("own", "suspects", "others", "head", "attributor", "attack_card"),
     "tables.md": ("package", "wine"),
     "tutorials/examiner.md": ("case",),
@@ -51,6 +50,9 @@ SMALLER: dict[str, dict[str, str]] = {  # page → what takes long → the same,
 }
 
 
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # open(x).read()
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT / "docs")))
 def test_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = str(page.relative_to(ROOT / "docs"))

@@ -67,8 +67,12 @@ def run(page: Path, folder: Path, smaller: dict[str, str]) -> None:
 
 
 def make_room(text: str, folder: Path) -> None:
-    for path in WRITTEN.findall(text):
-        shutil.rmtree(folder / path, ignore_errors=True)
+    """Remove what the text is about to write, if it was written before; signatures have a name of their own accord."""
+    found = [folder / path for path in WRITTEN.findall(text)]
+    for path in found + (list(folder.glob("*.dsse")) if "morelli sign" in text else []):
+        if path.is_dir():
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)
 
 
 def run_python(text: str, where: str, folder: Path, names: dict[str, Any]) -> None:
