@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from fuzz.bombs import BOMBS
 from fuzz.pool import Found, judge_all
 from fuzz.seeds import SEEDS
 
@@ -51,6 +52,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first input of each reader")
     parser.add_argument("--only", action="append", default=[], choices=list(SEEDS))
     parser.add_argument("--json", type=Path, help="write every outcome here")
+    parser.add_argument("--bombs", action="store_true", help="inputs that ask for much, in place of malformed ones")
     parser.add_argument("--show", nargs=3, metavar=("READER", "NUMBER", "FOLDER"))
     asked = parser.parse_args()
     if asked.show:
@@ -59,7 +61,9 @@ def main() -> int:
         put(Path(asked.show[2]), generated(asked.show[0], int(asked.show[1])))
         return 0
     found, start = [], time.time()
-    for each in judge_all(inputs(asked.count, asked.only, asked.first)):
+    for each in judge_all(
+        ((name, 0) for name in BOMBS) if asked.bombs else inputs(asked.count, asked.only, asked.first)
+    ):
         found.append(each)
         if each.kind == "defect":
             print(f"{each.reader} {each.number}: {each.said}", file=sys.stderr, flush=True)

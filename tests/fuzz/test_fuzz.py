@@ -29,7 +29,7 @@ def test_an_input_is_known_by_its_number() -> None:
 
 
 def test_a_crash_a_hang_and_greed_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fuzz.pool.HANG", -3.0)  # with the five seconds that a worker is given beyond it
+    monkeypatch.setattr("fuzz.pool.HANG", 3.0)
     found = {each.reader: each.said for each in judge_all((name, 0) for name in ("noise", "greed", "crash", "hang"))}
     assert found["crash"] == "crash: SIGSEGV"
     assert "hang" in found["hang"]

@@ -137,7 +137,7 @@ def reconstruct(
         if not written:
             raise UnreadableSample(f"none of {len(refused)} files could be read. The first: {refused[0][1]}")
         staging.chmod(0o755)
-        move_into_place(staging, place)
+        move_into_place(staging, place, replace=overwrite)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return Reconstruction(written, tuple(refused))

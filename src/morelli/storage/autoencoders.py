@@ -109,20 +109,33 @@ def _kl(path: Path, weights: Weights, config: Mapping[str, Any]) -> Autoencoder:
             f"({type(error).__name__}). Install it: {INSTALL}"
         ) from error
     try:
+        with torch.device("meta"):  # nothing of the size that is asked for, before the weights are known to be there
+            planned = AutoencoderKL.from_config(dict(config))  # type: ignore[no-untyped-call]
+        _refuse_misfits(planned, weights, _wanted(planned, weights), path, "AutoencoderKL")
         model = AutoencoderKL.from_config(dict(config))  # type: ignore[no-untyped-call]
+    except MismatchError:
+        raise
     except Exception as error:  # whatever diffusers makes of a foreign config
         reason = str(error).splitlines()[0][:160]
         raise MismatchError(f"{path}: diffusers cannot build an AutoencoderKL from its config ({reason}).") from error
     model.set_default_attn_processor()
-    has_encoder = any(name.startswith("encoder.") for name in weights)
-    wanted = [n for n in model.state_dict() if has_encoder or not n.startswith(("encoder.", "quant_conv."))]
-    _fill(model, weights, wanted, path, "AutoencoderKL")
+    has_encoder = _has_encoder(weights)
+    _fill(model, weights, _wanted(model, weights), path, "AutoencoderKL")
     model = model.eval().requires_grad_(False)
     factor = 2 ** (len(model.config.block_out_channels) - 1)
     spread = 1 / float(model.config.scaling_factor or 1)
     encoder = _KlEncoder(model) if has_encoder else None
     channels = int(model.config.latent_channels)
     return Autoencoder(_KlDecoder(model), encoder, "inner.conv_out", channels, factor, spread=spread)
+
+
+def _has_encoder(weights: Weights) -> bool:
+    return any(name.startswith("encoder.") for name in weights)
+
+
+def _wanted(model: nn.Module, weights: Weights) -> list[str]:
+    half = ("encoder.", "quant_conv.")
+    return [name for name in model.state_dict() if _has_encoder(weights) or not name.startswith(half)]
 
 
 class _KlEncoder(nn.Module):
@@ -182,12 +195,17 @@ def _tiny(path: Path, halves: tuple[Weights, Weights], config: Mapping[str, Any]
 
 def _fill(module: nn.Module, weights: Weights, wanted: list[str], path: Path, what: str) -> None:
     """Load exactly `wanted`. Raises MismatchError that names what is missing, left over or of another shape."""
+    _refuse_misfits(module, weights, wanted, path, what)
+    whole = len(wanted) == len(module.state_dict())
+    module.load_state_dict({name: weights[name] for name in wanted}, strict=whole)
+
+
+def _refuse_misfits(module: nn.Module, weights: Weights, wanted: list[str], path: Path, what: str) -> None:
     own = module.state_dict()
     missing = [name for name in wanted if name not in weights]
     wrong = [name for name in wanted if name in weights and weights[name].shape != own[name].shape]
     left = [name for name in weights if name not in own]
     if not (missing or wrong or left):
-        module.load_state_dict({name: weights[name] for name in wanted}, strict=len(wanted) == len(own))
         return
     said = [f"{len(missing)} weights are missing ({_listed(missing)})"] if missing else []
     if wrong:

@@ -66,14 +66,16 @@ def write(
     try:
         if place.exists():
             _refuse_overwriting(path, kind, overwrite)
-        return _written(place, kind, state, card, replaces)
+        return _written(place, kind, state, overwrite, card, replaces)
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and place.exists():
             raise UnreadableBundle(f"{path} was written by another process meanwhile; it is left alone.") from None
         raise UnreadableBundle(cannot_write(path, error)) from None
 
 
-def _written(path: Path, kind: str, state: State, card: str | None, replaces: str | None) -> str:
+def _written(
+    path: Path, kind: str, state: State, overwrite: bool, card: str | None, replaces: str | None
+) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     blob = save({name: tensor.detach().cpu().contiguous() for name, tensor in state.flatten().items()})
     manifest = {
@@ -95,7 +97,7 @@ def _written(path: Path, kind: str, state: State, card: str | None, replaces: st
         os.chmod(staging, 0o755)
         if replaces is not None and read(path).digest != replaces:
             raise UnreadableBundle(f"{path} was changed by another process meanwhile; it is left alone. Try again.")
-        move_into_place(staging, path)
+        move_into_place(staging, path, replace=overwrite)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return digest

@@ -11,7 +11,7 @@ from morelli.errors import UnreadableBundle
 from morelli.features.fingerprint import Backbone, FingerprintExtractor, FingerprintNetwork
 from morelli.numerics.state import State
 from morelli.storage import bundle
-from morelli.storage.networks import SHIPPED
+from morelli.storage.networks import SHIPPED, check_shapes
 
 KIND = "fingerprint_network"
 
@@ -42,6 +42,7 @@ def read_fingerprint_network(path: Path | None = None) -> tuple[FingerprintExtra
         backbone: dict[str, Any] = {
             name: tuple(x) if isinstance(x, list) else x for name, x in part.settings["backbone"].items()
         }
+        check_shapes(lambda: FingerprintNetwork(Backbone(**backbone)), part.tensors)
         network = FingerprintNetwork(Backbone(**backbone))
         network.load_state_dict({name: x.float() if x.is_floating_point() else x for name, x in part.tensors.items()})
         scale = found.state.parts["scale"].tensors

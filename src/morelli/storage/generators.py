@@ -15,6 +15,7 @@ from morelli.generators.labels import DrawnLabel
 from morelli.generators.small_gans import FAMILIES, build_generator
 from morelli.numerics.state import State
 from morelli.storage import bundle
+from morelli.storage.networks import check_shapes
 
 KIND = "small_gan"
 
@@ -42,7 +43,9 @@ def load_generator(name: str | Path) -> nn.Module:
     settings = found.state.settings
     try:
         size, classes = settings.get("size", 64), settings.get("classes", 0)
-        module = build_generator(settings["family"], settings["width"], settings["channels"], size, classes=classes)
+        sizes = settings["family"], settings["width"], settings["channels"], size
+        check_shapes(lambda: build_generator(*sizes, classes=classes), found.state.tensors)
+        module = build_generator(*sizes, classes=classes)
         module.load_state_dict({key: tensor.float() for key, tensor in found.state.tensors.items()})
     except (KeyError, TypeError, RuntimeError, MismatchError) as error:
         raise UnreadableBundle(f"{path}: not a small GAN ({str(error).splitlines()[0][:120]}).") from None

@@ -14,6 +14,7 @@ from morelli.generators.table_generator import TableGenerator
 from morelli.numerics.columns import Table
 from morelli.numerics.state import State
 from morelli.storage import bundle
+from morelli.storage.networks import check_shapes
 
 KIND = "table_gan"
 
@@ -32,7 +33,9 @@ def load_table_generator(path: str | Path) -> TableGenerator:
     found = bundle.read(Path(path), KIND)
     try:
         table = Table.from_settings(found.state.settings["table"])
-        module = build_kl_wgan(table.width, found.state.settings["width"])
+        sizes = table.width, found.state.settings["width"]
+        check_shapes(lambda: build_kl_wgan(*sizes), found.state.tensors)
+        module = build_kl_wgan(*sizes)
         module.load_state_dict(dict(found.state.tensors))
         return TableGenerator(module.eval(), (LATENT,), table, announce=lambda line: None)
     except (MorelliError, KeyError, TypeError, ValueError, RuntimeError) as error:

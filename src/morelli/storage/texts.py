@@ -16,6 +16,7 @@ DELIMITERS = {"\t": "TSV", ";": "CSV", ",": "CSV"}  # in order of trust: a comma
 LARGEST = torch.finfo(torch.float32).max
 BLOCK = 2**20  # bytes that are checked at once
 LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+MOST_BLANK = 100_000
 LONGEST_LINE = 2**20  # characters; keeps one endless line from being split into millions of cells
 
 
@@ -62,11 +63,18 @@ def rows_of(text: bytes, delimiter: str, columns: int) -> Iterator[tuple[int, li
 
 def _lines(text: bytes, columns: int) -> Iterator[str]:
     longest = max(LONGEST_LINE, 1024 * columns)
+    blank = 0
     for row, found in enumerate(LINE.finditer(text), start=1):
-        line = found[0].decode()
-        if len(line) > longest:
+        size = found.end() - found.start()
+        blank = blank + 1 if size < 3 and not found[0].strip() else 0
+        if blank > MOST_BLANK:
             raise UnreadableSample(
-                f"has {len(line)} characters in row {row}; a row of {columns} columns has at most {longest}. "
+                f"has more than {MOST_BLANK} empty lines in a row; expected a table. Export it anew."
+            )
+        line = "" if size > 4 * longest else found[0].decode()  # four bytes a character at most
+        if size > 4 * longest or len(line) > longest:
+            raise UnreadableSample(
+                f"has {len(line) or size} characters in row {row}; a row of {columns} columns has at most {longest}. "
                 "Export it as one row per line."
             )
         yield line

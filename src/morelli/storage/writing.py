@@ -77,14 +77,14 @@ def replace_file(path: Path, data: bytes, *, sync: bool = False) -> None:
         sync_folder(place.parent)
 
 
-def move_into_place(staging: Path, path: Path) -> None:
+def move_into_place(staging: Path, path: Path, *, replace: bool) -> None:
     """Rename a folder. One that is there is exchanged for it in one step; `staging` then holds the old one.
 
     Where the system cannot exchange, the old one is moved aside, to `.NAME.old.*`, and put back whatever interrupts,
     but for a kill between two renames. Raises OSError.
     """
-    if not path.exists():
-        os.rename(staging, path)
+    if not (replace and path.exists()):
+        os.rename(staging, path)  # fails where another process was quicker
     elif not _exchanged(staging, path):
         _moved_aside(staging, path)
     sync_folder(path.parent)
