@@ -45,6 +45,7 @@ def generators() -> dict[str, p.morelli.TorchGenerator]:
     return p.generators("clothing64")
 
 
+@lru_cache(maxsize=6)
 def made(name: str, count: int, seed: int) -> Tensor:
     """In grey steps, through eight bits."""
     return grey(p.drawn(generators()[name], count, seed))

@@ -45,25 +45,25 @@ class Attack:
 
 BLIND = {
     "nothing": Attack(blind.unchanged, FREE),
-    "JPEG 90": Attack(blind.unchanged, FREE, jpeg=90),
-    "JPEG 75": Attack(blind.unchanged, FREE, jpeg=75),
-    "JPEG 50": Attack(blind.unchanged, FREE, jpeg=50),
-    "white noise": Attack(blind.noise, AT, 64),
-    "last layer": Attack(blind.last_layer, BOTH),
-    "last two blocks": Attack(blind.last_blocks, BOTH),
-    "median 3×3": Attack(blind.median, BOTH),
-    "wavelet denoiser": Attack(blind.wavelets, BOTH, 4),
-    "network denoiser": Attack(blind.denoised, BOTH, 4),
-    "resize 0.75 and back": Attack(blind.shrunk, BOTH),
-    "rotate 2° and back": Attack(blind.rotated, BOTH),
-    "crop and enlarge": Attack(blind.cropped, FREE),
     "mean residual of 10": Attack(blind.fingerprint_of(10), AT, 64),
     "mean residual of 500": Attack(blind.fingerprint_of(500), AT, 64),
+    "wavelet denoiser": Attack(blind.wavelets, BOTH, 4),
+    "JPEG 75": Attack(blind.unchanged, FREE, jpeg=75),
+    "JPEG 90": Attack(blind.unchanged, FREE, jpeg=90),
+    "last layer": Attack(blind.last_layer, BOTH),
+    "network denoiser": Attack(blind.denoised, BOTH, 4),
+    "white noise": Attack(blind.noise, AT, 64),
+    "resize 0.75 and back": Attack(blind.shrunk, BOTH),
     "own less real residual": Attack(blind.against_real, AT, 64),
     "multiplicative map": Attack(blind.multiplied, AT, 64),
+    "median 3×3": Attack(blind.median, BOTH),
+    "last two blocks": Attack(blind.last_blocks, BOTH),
+    "rotate 2° and back": Attack(blind.rotated, BOTH),
     "spectrum of the residual": Attack(blind.spectrum, BOTH, 4),
-    "average with near images": Attack(blind.averaged, AT),
+    "crop and enlarge": Attack(blind.cropped, FREE),
+    "JPEG 50": Attack(blind.unchanged, FREE, jpeg=50),
     "autoencoder": Attack(blind.autoencoded, BOTH),
+    "average with near images": Attack(blind.averaged, AT),
 }
 INFORMED = ("imprint", "sm-f", "rawpad", "flipad", "gallery", ALL)
 
@@ -146,6 +146,7 @@ def blindly(target: str, seed: int, run: p.Run) -> None:
 
 
 def informedly(target: str, seed: int, run: p.Run) -> None:
+    of_attack("nothing", BLIND["nothing"], target, seed, run)
     for method in INFORMED:
         of_gradient(method, target, seed, run)
 
@@ -155,6 +156,6 @@ def transferred(target: str, seed: int, run: p.Run) -> None:
         of_transfer(method, target, seed, run)
 
 
-PASSES = {"gradient": informedly, "blind": blindly, "keyed": keyed, "transfer": transferred}
+PASSES = {"gradient": informedly, "transfer": transferred, "keyed": keyed, "blind": blindly}
 if __name__ == "__main__":
     main(sys.argv[1:])
