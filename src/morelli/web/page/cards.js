@@ -119,7 +119,7 @@ export class Card {
 
   rank(found, gallery) {
     const section = this.part(".ranking"), table = section.querySelector("table");
-    section.querySelector("h4").textContent = found.identified ? `Most like ${found.identified}` : `Not surely one of the ${gallery.entries} known models`;
+    section.querySelector("h4").textContent = found.identified ? `Identified: ${found.identified}` : `Not identified; the nearest of ${gallery.entries} known models`;
     const most = Math.max(...found.candidates.map((each) => each.score), 1e-9);
     const head = row("th", ["Model", "Distance", "", "p-value"]);
     const rows = found.candidates.slice(0, SHOWN).map((each, i) => {
