@@ -248,7 +248,7 @@ made(sys.argv[1], sys.argv[2].split(","))
 
 def made(folder: str, kinds: list[str]) -> None:
     """Of one sample in every kind, of many in the first two."""
-    for name, files, wanted in (("one", ["theirs/01.png"], kinds), ("many", ["mine", "theirs"], kinds[:2])):
+    for name, files, wanted in (("one", ["theirs/01.png"], kinds), ("many", ["mine"], kinds[:2])):
         report = attribute(files, "declared.attributor", fdr=0.2)
         for kind in wanted:
             write_report(report, "declared.attributor", f"{folder}/{name}.{kind}")
@@ -260,7 +260,8 @@ def test_the_same_bytes_on_every_run(inside: Path, tmp_path: Path) -> None:
     made(str(tmp_path / "a"), kinds)
     paths = f"{Path(morelli.__file__).parents[1]}:{Path(__file__).parent}:{Path(__file__).parents[2]}"
     words = [sys.executable, "-c", MAKE, str(tmp_path / "b"), ",".join(kinds)]
-    subprocess.run(words, check=True, env=os.environ | {"PYTHONHASHSEED": "2", "PYTHONPATH": paths}, timeout=300)
+    environment = os.environ | {"PYTHONHASHSEED": "2", "PYTHONPATH": paths, "OMP_WAIT_POLICY": "passive"}
+    subprocess.run(words, check=True, env=environment, timeout=300)
     first, second = ({p.name: p.read_bytes() for p in sorted((tmp_path / k).iterdir())} for k in "ab")
     assert len(first) == 5
     assert first == second
