@@ -296,7 +296,8 @@ def test_plain_output_and_page(run, trained: str, tmp_path: Path) -> None:
     assert "1 attributed" in out
     html = page.read_text()
     assert "own0.png" in html
-    assert html.count("data:image/png;base64,") == 2  # histogram and thumbnail
+    assert html.count("data:image/png;base64,") == 7  # the picture, three maps and their scales
+    assert html.count("<svg") == 1
     assert "http://" not in html
     assert "https://" not in html
 

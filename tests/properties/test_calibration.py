@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from morelli.errors import OutOfRange, TooFewSamples
-from morelli.numerics.calibration import benjamini_hochberg, p_values, relative, threshold
+from morelli.numerics.calibration import benjamini_hochberg, p_values, rejection_interval, relative, threshold, usual
 
 # few distinct values, so that ties are common
 score = st.one_of(st.integers(-4, 4).map(float), st.floats(-1e6, 1e6))
@@ -147,3 +147,21 @@ def test_queues_of_nothing_and_rates_that_are_none() -> None:
     for rate in (0.0, 1.0, math.nan):
         with pytest.raises(OutOfRange, match="false-discovery"):
             benjamini_hochberg(torch.tensor([0.5]), rate)
+
+
+def test_where_the_rate_of_one_calibration_lies() -> None:
+    """Against 4,000 calibrations of uniform scores, whose false-rejection rate is known exactly."""
+    draws = torch.rand(4000, 99, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    rates = 1 - torch.tensor([threshold(held_out, 0.05) for held_out in draws])
+    low, high = rejection_interval(99, 0.05)
+    assert abs(float((rates < low).double().mean()) - 0.025) < 0.01
+    assert abs(float((rates > high).double().mean()) - 0.025) < 0.01
+    assert float(rates.mean()) <= 0.051
+    assert rejection_interval(99, 0.05, 0.5)[1] < high
+
+
+def test_usual_is_what_relative_counts_from() -> None:
+    own, new = torch.rand(60, dtype=torch.float64), torch.rand(5, dtype=torch.float64)
+    centre, reach = usual(own)
+    assert torch.allclose(relative(own, new) * reach + centre, new)
+    assert usual(torch.ones(3)) == (1.0, 1.0)

@@ -79,15 +79,16 @@ def maps(verdict: Mapping[str, Any], reading: Reading, attributor: Attributor) -
     channel = _channel(shares, attributor, condition)
     average, mine = places.average[channel], pattern[0, channel]
     imprint = isinstance(attributor.extractor, Imprint)
-    limit = max(float(deviation.abs().max()), places.usual[condition])
+    limit = max(float(deviation.abs().max()), places.usual[condition]["largest"])
     found: dict[str, Any] = {
         "kind": "imprint" if imprint else "activation",
         "channel": channel,
         "channels": pattern.shape[1],
         "turned": verdict["notes"].get("orientation", "as it is"),
         "condition": condition,
-        "usual": places.usual[condition],
+        "usual": dict(places.usual[condition]),
         "largest": round(float(deviation.max()), 2),
+        "mean": round(float(deviation.mean()), 2),
         "deviation": _map(deviation, -limit if imprint else 0.0, limit, SIGNED if imprint else PLAIN),
         "parts": _parts(detector, values),
     }

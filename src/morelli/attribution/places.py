@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
@@ -19,6 +20,7 @@ from morelli.numerics.state import State
 CELLS = 16  # along the shorter side, of shares of a discriminant
 MOST = 2**20  # numbers of a map that are kept
 QUANTILE = 0.95
+FEWEST = 4  # held-out samples
 LEAST = 1e-6
 
 
@@ -32,13 +34,14 @@ class Places:
     Attributes:
         average: [c, h, w], an imprint's mean fine residual (c = 1), or the mean activation less the anchor.
         mean, spread: by condition, [c, h, w] each.
-        usual: by condition, the deviation that 95 % of own samples do not reach anywhere; see `deviation`.
+        usual: by condition, what 95 % of own samples stay below: the `largest` deviation anywhere, and the `mean`
+            of all places. Each half of them is held against the other.
     """
 
     average: Tensor
     mean: Mapping[str, Tensor]
     spread: Mapping[str, Tensor]
-    usual: Mapping[str, float]
+    usual: Mapping[str, Mapping[str, float]]
 
     def deviation(self, shares: Tensor, condition: str) -> Tensor:
         """What `shares_of` returns, [n, c, h, w], as standard deviations of own samples, [n, h, w].
@@ -64,16 +67,22 @@ class Places:
 def fit_places(extractor: Extractor, detector: Detector, values: Tensor, condition: str = "") -> Places | None:
     """From the features [n, …] of held-out own samples in one condition.
 
-    None where features have no place in the picture, where they are too many to keep, or samples fewer than two.
+    None where features have no place in the picture, where they are too many to keep, or samples fewer than four.
     """
     shares, patterns = shares_of(extractor, detector, values), pattern_of(extractor, values)
-    if shares is None or patterns is None or len(values) < 2 or shares[0].numel() > MOST:
+    if shares is None or patterns is None or len(values) < FEWEST or shares[0].numel() > MOST:
         return None
     shares = shares.cpu()
     mean, spread = shares.mean(0), shares.std(0)
-    largest = _deviation(shares, mean, spread).flatten(1).amax(1)
-    usual = round(float(largest.quantile(QUANTILE)), 4)
-    return Places(patterns.mean(0).cpu(), {condition: mean}, {condition: spread}, {condition: usual})
+    return Places(patterns.mean(0).cpu(), {condition: mean}, {condition: spread}, {condition: _usual(shares)})
+
+
+def _usual(shares: Tensor) -> dict[str, float]:
+    halves = shares[::2], shares[1::2]
+    found = [_deviation(one, other.mean(0), other.std(0)).flatten(1) for one, other in (halves, halves[::-1])]
+    every = torch.cat(found)
+    figures = {"largest": every.amax(1), "mean": every.mean(1)}
+    return {name: round(float(values.quantile(QUANTILE)), 4) for name, values in figures.items()}
 
 
 def join_places(parts: Sequence[Places | None]) -> Places | None:

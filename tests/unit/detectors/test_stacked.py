@@ -104,3 +104,15 @@ def test_turning_the_direction_is_turning_the_samples(stacked: Stacked) -> None:
     one_by_one = torch.stack([stacked.score(values[:, turn]) for turn in turns])
     assert torch.allclose(stacked.score_turned(values, turns), one_by_one, atol=1e-4)
     assert not torch.allclose(stacked.score_turned(values, turns.flip(0)), one_by_one, atol=1e-1)
+
+
+def test_scores_do_not_depend_on_the_batch() -> None:
+    """To the last bit, alone and among 300, although sums are long."""
+    own, other = (torch.randn(60, 5000, generator=torch.Generator().manual_seed(k)) for k in (1, 2))
+    wide = StackedRecipe((4000, 1000)).fit(own, other + 0.05, 0)
+    fresh = torch.randn(300, 5000, generator=torch.Generator().manual_seed(3))
+    turns = torch.stack([torch.arange(5000), torch.arange(5000).flip(0)])
+    alone = torch.cat([wide.score(each[None]) for each in fresh])
+    assert torch.equal(alone, wide.score(fresh))
+    turned = torch.cat([wide.score_turned(each[None], turns) for each in fresh], 1)
+    assert torch.equal(turned, wide.score_turned(fresh, turns))
