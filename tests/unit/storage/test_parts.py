@@ -65,6 +65,13 @@ def test_parts_of_another_job_are_left_alone(tmp_path: Path) -> None:
             Parts(out, other),
         ):
             pass
+    claim = tmp_path / ".s.parquet.parts" / "job.json"
+    kept = claim.read_bytes()
+    for damaged in (b"", b"\xff", b"3"):
+        claim.write_bytes(damaged)
+        with pytest.raises(UnreadableBundle, match=r"job\.json is damaged"), Parts(out, JOB):
+            pass
+    claim.write_bytes(kept)
     with Parts(out, JOB) as parts:
         assert parts.names() == {name(0, 1)}
         parts.finish([name(0, 1)])
