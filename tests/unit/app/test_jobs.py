@@ -198,6 +198,12 @@ def test_archives_and_a_hostile_folder(folder: Path, tmp_path: Path) -> None:
     assert morelli.attribute_to(folder, BUNDLE, out) == found  # the output is no input
 
 
+def test_another_attributor_at_the_same_path(tmp_path: Path) -> None:
+    job = jobs.Job(("x",), str(BUNDLE), "0" * 64, "s.parquet")
+    with pytest.raises(UnreadableBundle, match="not the one that this job began with"):
+        job.scorer()
+
+
 def test_a_table_has_a_row_for_each_of_its_rows(tmp_path: Path) -> None:
     for k in range(2):
         lines = "\n".join(",".join(f"{x:.6f}" for x in row) for row in toy_samples("table", 30, k))
