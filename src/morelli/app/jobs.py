@@ -43,10 +43,16 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that a process needs to know to do a share of it. Fields are as of `attribute_to`."""
+    """Everything that a process needs to know to do a share of it. Fields are as of `attribute_to`.
+
+    Attributes:
+        digest: of the attributor.
+        size: items of a part.
+    """
 
     source: tuple[str, ...]
     attributor: str
+    digest: str
     out: str
     column: str | None = None
     device: str = "cpu"
@@ -55,7 +61,11 @@ class Job:
     size: int = ITEMS
 
     def scorer(self) -> Scorer:
-        return Scorer(self.attributor, device=self.device, batch=self.batch, prefetch=self.prefetch)
+        """Raises UnreadableBundle where another attributor is at that path, as on another machine."""
+        scorer = Scorer(self.attributor, device=self.device, batch=self.batch, prefetch=self.prefetch)
+        if scorer.digest != self.digest:
+            raise UnreadableBundle(f"{self.attributor} is not the one that this job began with. Copy that one here.")
+        return scorer
 
     def chunks(self) -> Iterator[Chunk]:
         """All of them, in order. Not more than one is in memory."""
@@ -113,7 +123,7 @@ def attribute_to(
     judge, about = opened(attributor)
     size = 1 if judge.extractor.spec.is_table else ITEMS
     sources = tuple(str(Path(one)) for one in named)
-    job = Job(sources, str(attributor), str(target), column, device, batch, prefetch, size)
+    job = Job(sources, str(attributor), about["digest"], str(target), column, device, batch, prefetch, size)
     with Parts(target, _identity(job, about)) as parts:
         if target.exists():
             return _finished(job, parts, about)

@@ -45,7 +45,11 @@ def guarded(kind: str, max_pixels: int, notes: list[str], *, private: bool = Fal
                 f"starts like {kind} but is damaged or cut short ({found}); expected a complete picture. "
                 "Copy or export it again."
             ) from (None if private else error)
-    quiet = (w for w in heard if not issubclass(w.category, Image.DecompressionBombWarning))
+    said = (
+        Image.DecompressionBombWarning,
+        DeprecationWarning,
+    )  # the latter may be of another thread, and of no picture
+    quiet = (w for w in heard if not issubclass(w.category, said))
     if not private:
         notes.extend(sorted({f"decoder warning: {' '.join(str(w.message).split())}" for w in quiet}))
 

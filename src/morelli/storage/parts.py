@@ -135,7 +135,11 @@ class Parts:
 
     def _claim(self, path: Path) -> None:
         if path.exists():
-            self._check(json.loads(path.read_text(encoding="utf-8")), self.folder)
+            try:
+                found = dict(json.loads(path.read_bytes()))
+            except (ValueError, TypeError, OSError) as error:
+                raise UnreadableBundle(f"{path} is damaged. Delete {self.folder} to start the job anew.") from error
+            self._check(found, self.folder)
             return
         with _writing(self.folder):
             _place(path, _json(self.job))
