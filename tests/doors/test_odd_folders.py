@@ -1,0 +1,82 @@
+"""Folders that a user may point at: odd names, links in circles, pipes, sockets; and what reaches a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+from toys import toy_samples
+
+from morelli.cli.main import main
+
+ATTRIBUTOR = Path(__file__).parents[1] / "artefacts" / "table-1.attributor"
+NAMES = (b"line\nbreak.csv", b"\x1b[2Jescape.csv", b"\xff\xfe.csv", "\u202eevil.csv".encode(), b"=1+1.csv")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    place = tmp_path / "odd"
+    place.mkdir()
+    rows = "\n".join(",".join(f"{x:.4f}" for x in row) for row in toy_samples("table", 2).tolist())
+    for name in NAMES:
+        (place / os.fsdecode(name)).write_text(rows)
+    (place / "broken\n\x1b[1m.csv").write_bytes(b"\xff")
+    (place / "circle").symlink_to(place)
+    (place / "self.csv").symlink_to(place / "self.csv")
+    (place / "gone.csv").symlink_to(place / "nowhere.csv")
+    (place / "zero.csv").symlink_to("/dev/zero")
+    os.mkfifo(place / "pipe.csv")
+    with socket.socket(socket.AF_UNIX) as bound:
+        here = os.getcwd()
+        os.chdir(place)  # a socket's path is short
+        bound.bind("socket.csv")
+        os.chdir(here)
+    return place
+
+
+def test_all_are_judged_and_nothing_moves_the_cursor(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["attribute", str(folder), "--with", str(ATTRIBUTOR), "--csv", str(tmp_path / "v.csv")]
+    said = []
+    for more in (["--report", str(tmp_path / "r.html")], [], ["--json"]):  # the second time from the CSV
+        monkeypatch.setattr(sys, "argv", ["morelli", *words, *more])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        out, err = capsys.readouterr()
+        assert (stop.value.code, err) == (3, "")
+        said.append(out)
+    assert said[0] == said[1]
+    assert all(line.isprintable() for line in said[0].split("\n"))
+    assert "line\\nbreak.csv" in said[0] and "\\x1b[2Jescape.csv" in said[0] and "\\udcff\\udcfe.csv" in said[0]
+    judged = {os.fsencode(Path(verdict["file"]).name) for verdict in json.loads(said[2])["verdicts"]}
+    assert judged == set(NAMES)
+    assert b"\xff\xfe.csv" in (tmp_path / "v.csv").read_bytes()
+    assert "\\udcff" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["self.csv", "gone.csv", "zero.csv", "pipe.csv", "socket.csv"])
+def test_what_is_no_file_is_refused_at_once(folder: Path, name: str, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["morelli", "attribute", str(folder / name), "--with", str(ATTRIBUTOR)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    out, _ = capsys.readouterr()
+    assert stop.value.code == 3
+    assert f"refused: {name} " in out
+
+
+@pytest.mark.parametrize("option", ["--csv", "--report"])
+def test_a_place_that_cannot_be_written(folder: Path, tmp_path: Path, option: str, monkeypatch, capsys) -> None:
+    (tmp_path / "file").write_text("mine")
+    words = ["attribute", str(folder), "--with", str(ATTRIBUTOR), option, str(tmp_path / "file" / "x")]
+    monkeypatch.setattr(sys, "argv", ["morelli", *words])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    _, err = capsys.readouterr()
+    assert stop.value.code == 2
+    assert err.count("\n") == 1 and f"{tmp_path}/file" in err and "cannot be written" in err
+    assert (tmp_path / "file").read_text() == "mine"
