@@ -21,6 +21,7 @@ import morelli
 from morelli.app.autoencoders import head_from_autoencoder
 from morelli.generators.small_gans import build_generator
 from morelli.generators.vocoder import build_vocoder
+from morelli.numerics.file_form import FileForm
 
 SIDE = 16
 SIZES = {"own": 200, "others": 24, "suspects": 4}
@@ -162,7 +163,7 @@ def deep_pictures(folder: Path) -> None:
     module = build_generator("dcgan", width=2, channels=1, size=64)
     torch.save(module.state_dict(), folder / "generator.pt")
     generator = morelli.TorchGenerator(module, (100, 1, 1), announce=lambda line: None)
-    spec = morelli.SampleSpec((1, 64, 64), levels=4096)
+    spec = morelli.SampleSpec((1, 64, 64), form=FileForm(levels=4096))
     for name, count in (("own", 200), ("suspects", 4)):
         (folder / name).mkdir()
         for i, sample in enumerate(generator.samples(count, len(name))):
