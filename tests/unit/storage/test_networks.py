@@ -20,7 +20,7 @@ def test_a_generator_of_another_width(tmp_path: Path) -> None:
     manifest = json.loads((tmp_path / "g" / "manifest.json").read_text())
     manifest["content"]["settings"]["width"] = 10**6
     (tmp_path / "g" / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(UnreadableBundle, match="its weights are of another network: '0.weight' is"):
+    with pytest.raises(UnreadableBundle, match="its weights are of another network"):
         load_generator(tmp_path / "g")
 
 
