@@ -127,10 +127,10 @@ BOMBS: dict[str, tuple[str, Callable[[], Files]]] = {
     "PNG, palette": ("PNG", lambda: _png(3, 8, 1, b"\0")),
     "PNG, 16 bits": ("16-bit PNG", lambda: _png(0, 16, 1)),
     "JPEG, progressive": ("JPEG", lambda: _image("JPEG", progressive=True)),
-    "WebP": ("WebP", lambda: _image("WEBP", size=(16383, 3900), lossless=True, quality=0, method=0)),
+    "WebP, lossless": ("WebP", lambda: _image("WEBP", size=(16383, 3900), lossless=True, quality=0, method=0)),
     "TIFF, deflate": ("TIFF", lambda: _image("TIFF", compression="tiff_adobe_deflate")),
-    "BMP": ("BMP", lambda: _image("BMP")),
-    "DICOM": ("DICOM", _dicom),
+    "BMP, large": ("BMP", lambda: _image("BMP")),
+    "DICOM, large": ("DICOM", _dicom),
     "FLAC, silence": ("FLAC", lambda: _silence("FLAC", "PCM_16")),
     "WAV, 8 bits": ("WAV", lambda: _silence("WAV", "PCM_U8")),
     "CSV, 200 MB": ("numbers", lambda: {"a.csv": b"1,2,3\n" * 33_000_000}),
@@ -164,3 +164,4 @@ BOMBS: dict[str, tuple[str, Callable[[], Files]]] = {
     "ONNX, giant": ("ONNX", lambda: _onnx([2**16, 2**16])),
     "ONNX, large": ("ONNX", lambda: _onnx([2**10, 2**10, 2**9])),
 }
+assert not set(BOMBS) & set(seeds.SEEDS)

@@ -211,3 +211,10 @@ def test_head_round_trip(tmp_path: Path) -> None:
     assert isinstance(again, Head)
     z = torch.randn(3, 2)
     assert torch.equal(again.forward(z), head.forward(z))
+
+
+def test_a_kind_that_is_a_list(written: Path) -> None:
+    """Found by fuzzing."""
+    change_manifest(written, kind=["head"])
+    with pytest.raises(UnreadableBundle, match="expected one of"):
+        morelli.load(written)
