@@ -20,7 +20,7 @@ from morelli.numerics.calibration import threshold
 
 ALL = "all four"
 FOUR = ("imprint", "flipad", "rawpad", "sm-f")
-STEPS = {ALL: 20, "imprint": 20, "flipad": 10, "rawpad": 3, "sm-f": 10, "gallery": 12}
+STEPS = {ALL: 20, "imprint": 20, "imprint, clean only": 20, "flipad": 10, "rawpad": 3, "sm-f": 10, "gallery": 12}
 FAR = 3.0  # in units of own scores beyond the threshold: enough, so that the other conditions count
 Loss = Callable[[Tensor], Tensor]  # grey steps [n, 3, h, w] -> [n], to be made large
 

@@ -94,7 +94,7 @@ def shares(method: str, attack: str, strength: str, sources: tuple[str, ...]) ->
         if found is None or method not in found["own"]:
             continue
         for source in sources:
-            before = found["before"][source] if "before" in found else cell(place, "nothing", "own")[source][method]
+            before = cell(place, "nothing", "own")[source][method]
             pairs = [(yes(b), yes(a)) for b, a in zip(before, found[source][method], strict=True)]
             tried = [after for was, after in pairs if was == hide]
             parts.append((sum(after != hide for after in tried), len(tried)))
@@ -136,6 +136,11 @@ def attacks() -> list[str]:
     names = [*KNOWS, *(prefix + m for prefix in (GRADIENT, TRANSFER) for m in (*AGREE, "gallery", ALL))]
     present = {key.split("/")[2] for key in CELLS}
     return [name for name in names if name in present]
+
+
+def named(attack: str, strength: str) -> str:
+    """With a mark where not all targets and seeds were run."""
+    return attack + ("" if all(cell(place, attack, strength) for place in PLACES) else " †")
 
 
 def knows(attack: str) -> str:

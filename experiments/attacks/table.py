@@ -22,6 +22,7 @@ from shares import (
     decibels,
     forgery,
     knows,
+    named,
     removal,
     shares,
     together,
@@ -59,7 +60,7 @@ def of_strength(strength: str, methods: tuple[str, ...] = METHODS) -> str:
             continue
         values = [f"{percent(removal(m, attack, strength))} / {percent(forgery(m, attack, strength))}" for m in methods]
         agreed = f"{percent(together(attack, strength, True))} / {percent(together(attack, strength, False))}"
-        rows.append([attack, decibels(attack, strength), *values, agreed])
+        rows.append([named(attack, strength), decibels(attack, strength), *values, agreed])
     return table(["", "PSNR: own / photographs", *methods, "all four agree"], rows)
 
 
@@ -69,12 +70,13 @@ def of_default() -> str:
     for attack in attacks():
         if attack.startswith((GRADIENT, TRANSFER)) and not attack.endswith(" imprint"):
             continue
-        values = []
+        values, shown = [], ""
         for strengths in (("35", "own"), ("30",)):
             strength = next((s for s in strengths if cell(PLACES[0], attack, s)), strengths[-1])
+            shown = strength if len(strengths) > 1 else shown
             found = removal("imprint", attack, strength), forgery("imprint", attack, strength)
             values += [decibels(attack, strength), *map(interval, found)]
-        rows.append([attack, knows(attack), *values])
+        rows.append([named(attack, shown), knows(attack), *values])
     return table(["attack", "attacker has", "PSNR", "hidden", "forged", "PSNR", "hidden", "forged"], rows)
 
 
@@ -89,7 +91,7 @@ def by_gradient() -> str:
             pairs = [
                 f"{percent(removal(method, attack, s))} / {percent(forgery(method, attack, s))}" for s in STRENGTHS
             ]
-            rows.append([attack, *pairs])
+            rows.append([named(attack, "35"), *pairs])
     if GRADIENT + ALL in attacks():
         pairs = [
             f"{percent(together(GRADIENT + ALL, s, True))} / {percent(together(GRADIENT + ALL, s, False))}"
@@ -108,7 +110,7 @@ def by_source() -> str:
         for sources in (("own",), ("photographs",), ("gan",)):
             found = shares("imprint", attack, strength, sources)
             values.append("–" if found is None else f"{percent(found)} ({100 * found.low:.0f}–{100 * found.high:.0f})")
-        rows.append([attack, *values])
+        rows.append([named(attack, strength), *values])
     return table(["imprint, 35 dB or as it comes", "hidden", "photographs forged", "GAN images forged"], rows)
 
 
@@ -167,7 +169,7 @@ def conditions() -> str:
                 counts[name] = counts.get(name, 0) + count
         total = sum(counts.values())
         text = ", ".join(f"{n} {100 * c / total:.0f}" for n, c in sorted(counts.items(), key=lambda x: -x[1])[:3])
-        rows.append([attack, text, percent(removal("imprint", attack, strength))])
+        rows.append([named(attack, strength), text, percent(removal("imprint", attack, strength))])
     return table(["own images, 35 dB or as it comes", "judged as, %", "hidden"], rows)
 
 
