@@ -50,11 +50,11 @@ def scores(verdict: Mapping[str, Any], attributor: Attributor) -> str:
     """Its score among held-out own ones and samples of the population, in the condition that it was judged in."""
     condition = _condition(verdict, attributor)
     own, population = attributor.own_scores()[condition], attributor.population
-    others: dict[str, Any] = {}
+    other = None
     if population is not None:
         centre, reach = usual(own)
         there = population.judged.condition == list(population.own).index(condition)
-        others["other sources"] = (population.judged.score[there] * reach + centre).numpy()
+        other = "other sources", (population.judged.score[there] * reach + centre).numpy()
     score, cut = verdict["score"], replace(attributor, held_out=own, experts=None).threshold
     beyond = int((own >= score).sum())
     what = (
@@ -62,7 +62,7 @@ def scores(verdict: Mapping[str, Any], attributor: Attributor) -> str:
         f"threshold {cut:.4g} and this sample at {score:.4g}; {beyond} own scores are at least as large."
     )
     unit = "score, higher is less like the model"
-    return score_plot(own.double().numpy(), others, [score], threshold=cut, unit=unit, what=what)
+    return score_plot(own.double().numpy(), other, [score], threshold=cut, unit=unit, what=what)
 
 
 def maps(verdict: Mapping[str, Any], reading: Reading, attributor: Attributor) -> dict[str, Any] | None:

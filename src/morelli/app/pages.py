@@ -165,7 +165,7 @@ def _all_scores(verdicts: list[dict[str, Any]], attributor: Attributor) -> str:
     cut = attributor.relative(attributor.threshold)
     what = f"Histograms of {len(own)} held-out own scores and {len(seen)} judged ones, with the threshold {cut:.3g}."
     unit = "score; of own samples: median 0, 95th percentile 1"
-    return score_plot(own, {"judged": seen}, [], threshold=cut, unit=unit, what=what)
+    return score_plot(own, ("judged", seen), [], threshold=cut, unit=unit, what=what)
 
 
 def _tippett(verdicts: list[dict[str, Any]], attributor: Attributor) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -35,31 +35,31 @@ class Frame:
 
 
 def score_plot(
-    own: Values, others: Mapping[str, Values], marks: Sequence[float], *, threshold: float, unit: str, what: str
+    own: Values, other: tuple[str, Values] | None, marks: Sequence[float], *, threshold: float, unit: str, what: str
 ) -> str:
     """Held-out own scores as a filled histogram, others outlined, a line for each marked score.
 
     Every histogram adds up to one. What lies far out is drawn at the edge, and its mark says how far.
 
     Args:
-        others: name → scores, the first of them at most is drawn. unit: of the axis. what: for those who cannot see it.
+        other: what else is shown, and its scores. unit: of the axis. what: for those who cannot see it.
     """
-    groups = [values for values in others.values() if len(values)][:1]
+    groups = [] if other is None or not len(other[1]) else [other]
     reach = max(float(own.max()), threshold) - float(own.min()) or 1.0
     low, high = float(own.min()) - 0.1 * reach, max(float(own.max()), threshold) + 1.2 * reach
     if groups:
-        low = min(low, max(float(np.quantile(groups[0], 0.02)), low - reach))
+        low = min(low, max(float(np.quantile(groups[0][1], 0.02)), low - reach))
     if marks:
         low = min(low, max(min(marks), low - reach))
     edges = np.linspace(low, high, BINS + 1)
-    shares = [_shares(values, edges) for values in (own, *groups)]
+    shares = [_shares(values, edges) for values in (own, *(values for _, values in groups))]
     frame = Frame(low, high, (1.25 if marks else 1.1) * max(share.max() for share in shares))
     drawn = [_steps(share, edges, frame, kind) for share, kind in zip(shares, ("own", "other"), strict=False)]
     drawn.append(_upright(frame, threshold, "dashed"))
     drawn += [_upright(frame, mark, "mark") for mark in marks]
     if len(marks) == 1:
         drawn.append(_flag(frame, marks[0]))
-    legend = [("own", "own, held out"), *(("other", name) for name in list(others)[: len(groups)])]
+    legend = [("own", "own, held out"), *(("other", name) for name, _ in groups)]
     legend.append(("dashed", f"threshold {threshold:.4g}"))
     return _drawing([*drawn, *_axes(frame, unit, "share")], legend, what)
 
@@ -162,5 +162,5 @@ def _drawing(drawn: Sequence[str], legend: Sequence[tuple[str, str]], what: str)
         at += 37 + 6.9 * len(name)
     return (
         f'<svg class="plot" role="img" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
-        f'xmlns="http://www.w3.org/2000/svg" aria-label="{escape(what, quote=True)}">{"".join([*keys, *drawn])}</svg>'
+        f'aria-label="{escape(what, quote=True)}">{"".join([*keys, *drawn])}</svg>'
     )

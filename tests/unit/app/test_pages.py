@@ -135,7 +135,7 @@ def test_a_page_on_one_picture_holds_every_point(inside: Path) -> None:
         assert said in page
     assert page.count("<svg") == 2
     assert page.count('<div class="scale">') == 3
-    assert "http://www.w3.org/2000/svg" in page and page.count("http") == page.count("http://www.w3.org/2000/svg")
+    assert "http" not in page
 
 
 def test_a_file_that_changed_is_not_shown(inside: Path, tmp_path: Path) -> None:

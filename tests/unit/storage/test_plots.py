@@ -20,13 +20,13 @@ def texts(svg: str) -> list[str]:
 
 @pytest.mark.parametrize("mark", [-80.0, 0.0, 1.9, 400.0])
 def test_scores_stay_inside_the_frame(mark: float) -> None:
-    svg = score_plot(OWN, {"others": FAR}, [mark], threshold=1.5, unit="score", what="a <plot>")
-    assert svg == score_plot(OWN, {"others": FAR}, [mark], threshold=1.5, unit="score", what="a <plot>")
+    svg = score_plot(OWN, ("others", FAR), [mark], threshold=1.5, unit="score", what="a <plot>")
+    assert svg == score_plot(OWN, ("others", FAR), [mark], threshold=1.5, unit="score", what="a <plot>")
     root = ElementTree.fromstring(svg)
     assert root.get("aria-label") == "a <plot>"
     for key, limit in (("x", WIDTH), ("x1", WIDTH), ("x2", WIDTH), ("y", HEIGHT), ("y1", HEIGHT), ("y2", HEIGHT)):
         assert all(0 <= float(each.get(key, 0)) <= limit for each in root.iter())
-    for path in root.iter("{http://www.w3.org/2000/svg}path"):
+    for path in root.iter("path"):
         across = [float(x) for x in re.findall(r"[HM](-?[\d.]+)", path.get("d") or "")]
         assert across == sorted(across)
         assert min(across) >= 0 and max(across) <= WIDTH
@@ -37,7 +37,7 @@ def test_scores_stay_inside_the_frame(mark: float) -> None:
 
 def test_histograms_add_up_to_one() -> None:
     """Heights, back from the drawing: one value in every bin gives a flat one."""
-    svg = score_plot(np.repeat([0.0], 50), {}, [], threshold=1.0, unit="u", what="w")
+    svg = score_plot(np.repeat([0.0], 50), None, [], threshold=1.0, unit="u", what="w")
     heights = {float(y) for y in re.findall(r"V([\d.]+)H", svg)}
     assert len(heights) == 2  # all in one bin
     assert "threshold 1" in texts(svg)
@@ -47,7 +47,7 @@ def test_tippett_plots_fall_from_one_to_nothing() -> None:
     svg = tippett_plot(np.array([1.0, 2.0]), np.array([-2.0, -1.0, 0.5]), 0.7, "w")
     own, other = (
         [tuple(map(float, point.split(","))) for point in line.get("points", "").split()]
-        for line in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}polyline")
+        for line in ElementTree.fromstring(svg).iter("polyline")
     )
     for points in (own, other):
         ys = [y for _, y in points]
@@ -60,6 +60,6 @@ def test_tippett_plots_fall_from_one_to_nothing() -> None:
 
 
 def test_names_cannot_break_out() -> None:
-    svg = score_plot(OWN, {"</svg><script>": FAR}, [0.0], threshold=1.0, unit='"<b>', what='"><script>')
+    svg = score_plot(OWN, ("</svg><script>", FAR), [0.0], threshold=1.0, unit='"<b>', what='"><script>')
     assert "<script" not in svg and "<b>" not in svg
     ElementTree.fromstring(svg)
