@@ -255,7 +255,13 @@ def attribute(
     Any number of samples: morelli attribute crawl/ --with my.attributor --out scores.parquet
     """
     if out is not None or actors or gpus or address or column or batch:
-        with_report: dict[str, object] = {"--csv": csv, "--report": report, "--certify": certify, "--together": together, "--fdr": fdr}
+        with_report: dict[str, object] = {
+            "--csv": csv,
+            "--report": report,
+            "--certify": certify,
+            "--together": together,
+            "--fdr": fdr,
+        }
         with_report |= {"--attack-card": attack_card, "--dated": dated}
         jobs.refuse(out, [name for name, given in with_report.items() if given])
         jobs.run(files, attributor, out, column, batch, actors, gpus, address, device, as_json)

@@ -73,9 +73,7 @@ def write(
         raise UnreadableBundle(cannot_write(path, error)) from None
 
 
-def _written(
-    path: Path, kind: str, state: State, overwrite: bool, card: str | None, replaces: str | None
-) -> str:
+def _written(path: Path, kind: str, state: State, overwrite: bool, card: str | None, replaces: str | None) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     blob = save({name: tensor.detach().cpu().contiguous() for name, tensor in state.flatten().items()})
     manifest = {
