@@ -22,7 +22,7 @@ class Odd:
     """Does to each order what its `attributor` says."""
 
     def about(self) -> dict[str, Any]:
-        return {"attributors": [], "gallery": None, "suffixes": []}
+        return {"attributors": [], "gallery": None, "suffixes": [], "pdf": False}
 
     def answer(self, orders: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         for order in orders:

@@ -153,6 +153,9 @@ def test_downloads(visit: Any, usual: str, files: dict[str, Path]) -> None:
         page.locator("article .page").first.click()
     assert report.value.suggested_filename == "own.png.html"
     assert "own.png" in Path(report.value.path()).read_text()
+    with page.expect_download() as printed:
+        page.locator("article .pdf").first.click()
+    assert Path(printed.value.path()).read_bytes().startswith(b"%PDF")
     with page.expect_download() as single:
         page.locator("article .json").nth(1).click()
     assert json.loads(Path(single.value.path()).read_text())["report"]["verdicts"][0]["file"] == "other.png"
@@ -180,15 +183,15 @@ def test_by_keyboard_alone(visit: Any, usual: str, files: dict[str, Path]) -> No
         or "own.png: Attributed." in page.locator("#said").inner_text()
     )
     passed = []
-    for _ in range(5):
+    for _ in range(6):
         page.keyboard.press("Tab")
         passed.append(page.locator(":focus").inner_text())
-    assert passed == ["Report", "JSON", "Forget all", "What the file says", "Report"]
+    assert passed == ["Report", "PDF", "JSON", "Forget all", "What the file says", "Report"]
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Enter")
     assert page.locator("details").first.get_attribute("open") is not None
     assert "SHA-256" in page.locator("dl").first.inner_text()
-    for _ in range(3):
+    for _ in range(4):
         page.keyboard.press("Tab")
     assert page.locator(":focus").inner_text() == "Remove"
     page.keyboard.press("Enter")

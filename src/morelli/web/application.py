@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -114,7 +115,7 @@ def _service(request: Request) -> Service:
 
 
 Here = Annotated[Service, Depends(_service)]
-PARAMETERS = {"attributor", "together", "fdr"}
+PARAMETERS = {"attributor", "together", "fdr", "form"}
 
 
 def _no_others(request: Request) -> None:
@@ -137,7 +138,9 @@ def _said(*statuses: int) -> Said:
 
 
 USUAL = _said(401, 421, 422)
-PAGE_SAID: Said = {200: {"content": {"text/html": {}}, "description": "One self-contained page."}}
+PAGE_SAID: Said = {
+    200: {"content": {"text/html": {}, "application/pdf": {}}, "description": "One self-contained page."}
+}
 JUDGING = _said(400, 401, 403, 404, 408, 413, 415, 421, 422, 429, 500, 503, 504)
 BODY = {
     "requestBody": {
@@ -194,16 +197,19 @@ async def identify(here: Here, request: Request, together: Together = False) -> 
     responses=PAGE_SAID | JUDGING,
     openapi_extra=BODY,
 )
-async def report(here: Here, request: Request, attributor: AttributorName = None) -> Response:
+async def report(
+    here: Here, request: Request, attributor: AttributorName = None, form: Literal["html", "pdf"] = "html"
+) -> Response:
     """The report as a page to keep. The files are sent and judged again: the server has kept nothing of them."""
     name = here.attributor(attributor)
-    found = await here.judged(request, {"kind": "page", "attributor": name})
+    found = await here.judged(request, {"kind": "page", "attributor": name, "form": form})
     here.metrics.judged(name, found["summary"])
     headers = {
-        "Content-Disposition": 'attachment; filename="morelli-report.html"',
+        "Content-Disposition": f'attachment; filename="morelli-report.{form}"',
         "Content-Security-Policy": REPORT_POLICY,
     }
-    return Response(found["page"], media_type="text/html; charset=utf-8", headers=headers)
+    kind = "application/pdf" if form == "pdf" else "text/html; charset=utf-8"
+    return Response(base64.b64decode(found["page"]), media_type=kind, headers=headers)
 
 
 @v1.get("/attributors", response_model=models.Attributors, responses=USUAL)
@@ -225,7 +231,9 @@ async def server(here: Here) -> Response:
     """What there is to ask, and what one client may send."""
     names, known = [each["name"] for each in here.about["attributors"]], here.about["gallery"]
     allowed = {k: v for k, v in vars(here.settings.limits).items() if k in models.Allowed.model_fields}
-    return JSONResponse({"attributors": names, "gallery": known and known["name"], "limits": allowed})
+    return JSONResponse(
+        {"attributors": names, "gallery": known and known["name"], "pdf": here.about["pdf"], "limits": allowed}
+    )
 
 
 state = APIRouter(tags=["state"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import shlex
 import tempfile
@@ -17,11 +18,13 @@ from morelli.app.attributing import attribute
 from morelli.app.bundles import load_attributor
 from morelli.app.galleries import Fingerprints, cards, fingerprint, open_gallery
 from morelli.app.identifying import Identification, ranked
-from morelli.app.pages import write_report
+from morelli.app.pages import report_html
 from morelli.attribution.attributor import Attributor
 from morelli.attribution.report import RefusedFile, Report
+from morelli.errors import MorelliError
 from morelli.features.protocol import SampleSpec
 from morelli.numerics.calibration import threshold
+from morelli.storage.pdf import check_pdf, pdf_of
 from morelli.storage.samples import SUFFIXES
 from morelli.web.pixels import claimed_pixels
 from morelli.web.settings import Settings
@@ -54,7 +57,7 @@ class Bench:
     def about(self) -> dict[str, Any]:
         """What is open, for clients."""
         attributors = [_described(attributor, about) for attributor, about in self._attributors.values()]
-        found = {"attributors": attributors, "gallery": None, "suffixes": list(SUFFIXES)}
+        found = {"attributors": attributors, "gallery": None, "suffixes": list(SUFFIXES), "pdf": _makes_pdf()}
         if self._gallery is None:
             return found
         shown = ("samples", "formats", "sizes", "made", "predicted")
@@ -116,13 +119,12 @@ class Bench:
         """The page is made where the files lie, to show them; then it gets the names, and the id of what is named."""
         report = self._report(order)
         named = self._as_sent(report, order)
-        with tempfile.TemporaryDirectory(prefix="morelli.page.") as folder:
-            place = Path(folder) / "report.html"
-            write_report(report, self._attributors[order["attributor"]][0], place)
-            text = place.read_text(encoding="utf-8")
-        before, after = (each.to_dict().get("id", "") for each in (report, named))
+        text = report_html(report, self._attributors[order["attributor"]][0])
+        before, after = (each.to_dict()["id"] for each in (report, named))
         names = [(escape(str(path)), escape(str(name)), "") for path, name, _ in order["files"] if path is not None]
-        return {"page": renamed(text.replace(before, after) if before else text, names), "summary": report.counts()}
+        text = renamed(text.replace(before, after), names)
+        content = pdf_of(text, after) if order["form"] == "pdf" else text.encode()
+        return {"page": base64.b64encode(content).decode(), "summary": report.counts()}
 
     def _identify(self, orders: Sequence[Order]) -> list[dict[str, Any]]:
         assert self._gallery is not None
@@ -163,6 +165,14 @@ def _reads(spec: SampleSpec) -> dict[str, Any]:
     formats = PICTURES if spec.is_image else SOUNDS if spec.is_audio else ["CSV", "TSV"]
     larger = spec.is_image and spec.place(*(side + FAR for side in spec.shape[1:])) is not None
     return {"kind": kind, "formats": formats, "shape": list(spec.shape), "larger": larger}
+
+
+def _makes_pdf() -> bool:
+    try:
+        check_pdf()
+    except MorelliError:
+        return False
+    return True
 
 
 def _part(whole: Report, order: Order) -> Report:

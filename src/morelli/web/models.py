@@ -142,6 +142,7 @@ class Allowed(BaseModel):
 class Server(BaseModel):
     attributors: list[str] = Field(description="Their names; the first is used where none is given.")
     gallery: str | None
+    pdf: bool = Field(description="Whether reports are made as PDF, too.")
     limits: Allowed
 
 

@@ -90,6 +90,17 @@ def test_a_report_to_keep(client, own) -> None:
     assert "is a ZIP archive" in found.text
 
 
+def test_a_report_as_pdf_and_its_id(client, own) -> None:
+    pytest.importorskip("weasyprint", exc_type=Exception)
+    said = post(client, ("a.png", own[0])).json()
+    assert said["id"] in post(client, ("a.png", own[0]), to="/v1/report").text
+    assert said["custody"]["command"] == "morelli attribute a.png --with images-1.attributor --json"
+    found = post(client, ("a.png", own[0]), to="/v1/report", form="pdf")
+    assert found.headers["content-type"] == "application/pdf"
+    assert found.content.startswith(b"%PDF")
+    assert client.get("/v1/server").json()["pdf"] is True
+
+
 def test_tables_have_an_attributor_of_their_own(client) -> None:
     rows = b"0.1,0.2,0.3,0.4,0.5,0.6\n" * 3
     found = post(client, ("rows.csv", rows), attributor="table-1.attributor").json()

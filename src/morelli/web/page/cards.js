@@ -45,7 +45,7 @@ export class Card {
     this.part(".words").replaceChildren(...words.filter(Boolean).map((text) => Object.assign(document.createElement("span"), { textContent: text })));
     this.part("progress").hidden = state !== "busy";
     this.part(".retry").hidden = state !== "failed";
-    for (const name of [".page", ".json"]) this.part(name).hidden = ["busy", "failed"].includes(state);
+    for (const name of [".page", ".pdf", ".json"]) this.part(name).hidden = ["busy", "failed"].includes(state);
   }
 
   waiting(words = "Waiting") {
@@ -80,7 +80,7 @@ export class Card {
     const found = identification?.samples[0];
     if (found) this.rank(found, identification.gallery);
     this.facts(verdicts[0]?.facts ?? found?.facts);
-    this.part(".page").hidden = !verdicts.length;
+    for (const name of [".page", ".pdf"]) this.part(name).hidden = !verdicts.length;
   }
 
   one(verdict, attributor) {

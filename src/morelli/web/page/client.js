@@ -60,12 +60,14 @@ function send(path, form, onProgress, signal, as) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", path);
+    if (as !== "json") request.responseType = "blob"; // of which a refusal is read below, too
     for (const [name, value] of Object.entries(authorization())) request.setRequestHeader(name, value);
     request.upload.addEventListener("progress", (event) => event.lengthComputable && onProgress(event.loaded / event.total));
-    request.addEventListener("load", () => {
-      if (request.status === 200) return resolve(as === "json" ? JSON.parse(request.responseText) : request.responseText);
+    request.addEventListener("load", async () => {
+      const text = as === "json" ? request.responseText : "";
+      if (request.status === 200) return resolve(as === "json" ? JSON.parse(text) : request.response);
       let said = {};
-      try { said = JSON.parse(request.responseText); } catch { /* not ours */ }
+      try { said = JSON.parse(text || (await request.response.text())); } catch { /* not ours */ }
       const problem = new Problem(request.status, said.error ?? "failed", said.message ?? `The server answered ${request.status}.`);
       problem.after = Number(request.getResponseHeader("Retry-After")) || 2;
       reject(problem);

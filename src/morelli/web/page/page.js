@@ -22,6 +22,7 @@ async function open() {
     return ask("That is not the token.");
   }
   limits = server.limits;
+  document.body.classList.toggle("no-pdf", !server.pdf);
   attributors = (await get("/v1/attributors")).attributors;
   gallery = server.gallery === null ? null : await get("/v1/gallery");
   at("entry").hidden = true;
@@ -114,7 +115,8 @@ function wire(card) {
     card.article.focus();
   });
   card.part(".json").addEventListener("click", () => keep(JSON.stringify(card.toJson(), null, 1), `${card.file.name}.json`, "application/json"));
-  card.part(".page").addEventListener("click", (event) => page(event.currentTarget, [card], card.attributor, `${card.file.name}.html`));
+  for (const form of ["html", "pdf"])
+    card.part(form === "pdf" ? ".pdf" : ".page").addEventListener("click", (event) => page(event.currentTarget, [card], card.attributor, `${card.file.name}.${form}`, form));
 }
 
 function drop(card) {
@@ -124,12 +126,12 @@ function drop(card) {
 }
 
 // The server has kept nothing, so the files are sent and judged again.
-async function page(button, some, attributor, name) {
+async function page(button, some, attributor, name, form) {
   button.disabled = true;
   say("The report is being made.");
   try {
-    const text = await post(`/v1/report?attributor=${encodeURIComponent(attributor.name)}`, some.map((card) => card.file), { as: "text" });
-    keep(text, name, "text/html");
+    const made = await post(`/v1/report?attributor=${encodeURIComponent(attributor.name)}&form=${form}`, some.map((card) => card.file), { as: "file" });
+    keep(made, name, made.type);
     say("The report was downloaded.");
   } catch (problem) {
     say(`There is no report: ${problem.message}`);
@@ -155,6 +157,8 @@ function count() {
   const bytes = cards.reduce((sum, card) => sum + card.file.size, 0);
   at("all-page").disabled = !attributors.length || !!found.busy || cards.length > (limits?.max_files ?? 0) || bytes > (limits?.max_bytes ?? 0);
   at("all-page").title = at("all-page").disabled && !found.busy ? `One report takes at most ${limits?.max_files} files.` : "";
+  at("all-pdf").disabled = at("all-page").disabled;
+  at("all-pdf").title = at("all-page").title;
   at("all-json").disabled = !!found.busy;
 }
 
@@ -168,7 +172,8 @@ at("entry").addEventListener("submit", (event) => {
   useToken(at("token").value);
   open().catch(broken);
 });
-at("all-page").addEventListener("click", (event) => page(event.currentTarget, [...cards].reverse(), chosen(), "morelli-report.html"));
+for (const [id, form] of [["all-page", "html"], ["all-pdf", "pdf"]])
+  at(id).addEventListener("click", (event) => page(event.currentTarget, [...cards].reverse(), chosen(), `morelli-report.${form}`, form));
 at("all-json").addEventListener("click", () => keep(JSON.stringify([...cards].reverse().map((card) => card.toJson()), null, 1), "morelli.json", "application/json"));
 at("forget").addEventListener("click", () => {
   for (const card of [...cards]) drop(card);
