@@ -158,7 +158,7 @@ def format_of(data: bytes) -> str:
     raise UnreadableSample(f"starts with {data[:8].hex(' ')}, no known format; {EXPECTED}. Convert it to PNG.")
 
 
-def write_image(sample: Tensor, path: Path, spec: SampleSpec) -> None:
+def write_image(sample: Tensor, path: str | Path, spec: SampleSpec) -> None:
     """Writes one sample [c, h, w] in [spec.low, spec.high] without loss: TIFF where the suffix says so, else PNG.
 
     Of 8 bits where `spec.form.levels` is 256, else of 16, which hold fewer levels exactly.
@@ -168,7 +168,7 @@ def write_image(sample: Tensor, path: Path, spec: SampleSpec) -> None:
         OutOfRange: a NaN, or the spec's range is not finite.
         OSError: the path cannot be written.
     """
-    channels = len(sample)
+    path, channels = Path(path), len(sample)
     if channels not in (1, 3):
         raise MismatchError(f"{path.name} has {channels} channels; a picture is written from 1 or 3. Split it first.")
     if channels == 3 and spec.form.levels > LEVELS:

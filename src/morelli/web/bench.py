@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import math
-import shlex
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from html import escape
@@ -15,7 +13,7 @@ from typing import Any
 import torch
 
 from morelli.app.attributing import attribute
-from morelli.app.bundles import load_attributor
+from morelli.app.describing import custody, opened
 from morelli.app.galleries import Fingerprints, cards, fingerprint, open_gallery
 from morelli.app.identifying import Identification, ranked
 from morelli.app.pages import report_html
@@ -44,8 +42,7 @@ class Bench:
         self._max_pixels, self._device = settings.limits.max_pixels, settings.device
         if self._device == "auto":
             self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        opened = {path.name: (load_attributor(path)[0], _about(path)) for path in settings.attributors}
-        self._attributors: dict[str, tuple[Attributor, dict[str, Any]]] = opened
+        self._attributors = {path.name: opened(path) for path in settings.attributors}
         self._gallery, self._gallery_name = None, ""
         if settings.gallery is not None:
             named = {"rate": settings.rate, "network": settings.network, "device": self._device}
@@ -106,14 +103,10 @@ class Bench:
     def _as_sent(self, report: Report, order: Order) -> Report:
         """With the uploads' own names throughout, and the command that judges those files again."""
         named = renamed(report, order["files"])
-        made = getattr(report, "custody", None)
-        if made is None:
+        if report.custody is None:
             return named
-        words = ["morelli", "attribute", *(str(name) for _, name, _ in order["files"]), "--with", order["attributor"]]
-        words += ["--json"] + ["--together"] * bool(order.get("together"))
-        words += ["--fdr", str(order["fdr"])] if order.get("fdr") else []
-        changed: dict[str, Any] = {"custody": dict(made) | {"command": shlex.join(words)}}
-        return replace(named, **changed)
+        names = [str(name) for _, name, _ in order["files"]]
+        return replace(named, custody=custody(names, order["attributor"], report.custody["settings"]))
 
     def _page(self, order: Order) -> dict[str, Any]:
         """The page is made where the files lie, to show them; then it gets the names, and the id of what is named."""
@@ -140,12 +133,6 @@ class Bench:
             found = Identification(found.gallery, found.identified, found.refused + refused)
             answers.append(finite(renamed(found.to_dict(), order["files"])))
         return answers
-
-
-def _about(path: Path) -> dict[str, Any]:
-    """What reports say of an attributor: asked of one about an empty file, which is refused."""
-    with tempfile.NamedTemporaryFile(prefix="morelli.") as empty:
-        return dict(attribute(empty.name, path).attributor)
 
 
 def _described(attributor: Attributor, about: Mapping[str, Any]) -> dict[str, Any]:
