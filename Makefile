@@ -1,5 +1,5 @@
 # make demo   set up and run the main job        make test   set up and pass the tests
-.PHONY: demo test check bench experiments zero-shot kinds clean
+.PHONY: demo test check docs bench fuzz experiments zero-shot kinds clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -17,6 +17,15 @@ check: $(READY)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/mypy
+
+docs: $(READY)
+	$(RUN) -m sphinx -W --keep-going -q -c docs . build/docs
+	@echo "build/docs/index.html"
+
+# 10,000 malformed inputs, and every command stopped at every file-system call (about 15 minutes).
+fuzz: $(READY)
+	OMP_NUM_THREADS=1 PYTHONPATH=src:tests $(RUN) -m fuzz.run
+	OMP_NUM_THREADS=1 PYTHONPATH=src:tests $(RUN) -m fuzz.crash
 
 bench: $(READY)
 	$(RUN) benchmarks/inversion.py --quick
@@ -40,7 +49,7 @@ kinds: $(READY)
 	  $(RUN) experiments/$$name.py || exit 1; done
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo build
 
 # Torch first, and the build without CUDA where no NVIDIA GPU answers; an index that cannot be reached is a warning.
 $(READY): pyproject.toml

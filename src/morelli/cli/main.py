@@ -302,7 +302,7 @@ def inspect(
     from morelli.app.bundles import inspect as run
 
     found = run(bundle)
-    print(json.dumps(found, indent=1) if as_json else render.bundle(found))
+    answer(found, render.bundle(found), as_json)
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,13 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
-from morelli.cli.options import SOME_REFUSED, Overwrite
+from morelli.cli.answers import answer
+from morelli.cli.options import SOME_REFUSED, AsJson, Overwrite
 from morelli.cli.origins import origins
 from morelli.cli.render import aligned
 
 PASSPHRASE = "MORELLI_KEY_PASSPHRASE"
 NOT_VERIFIED = 2
-AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
 Reports = Annotated[list[Path], typer.Argument(help="A report as JSON, and pages (HTML, PDF) beside it.")]
 
 
@@ -34,7 +33,7 @@ def provenance(
     from morelli.app.provenance import provenance as run
 
     found = run(files, trust=trust)
-    print(json.dumps(found, indent=1) if as_json else origins(found))
+    answer(found, origins(found), as_json)
     raise typer.Exit(SOME_REFUSED if found["refused"] else 0)
 
 
@@ -48,6 +47,7 @@ def sign(
         str | None, typer.Option(help="Say when, as 2026-01-31T12:00:00Z; else no time is claimed.")
     ] = None,
     overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> None:
     """Sign a report and the digests of the files it judged, with your own key.
 
@@ -60,7 +60,8 @@ def sign(
     passphrase = os.environ.get(PASSPHRASE)
     if passphrase is None and is_locked(read_bytes(key)):
         passphrase = typer.prompt("passphrase", hide_input=True, err=True)
-    print(f"written: {run(reports, key, out=out, passphrase=passphrase, time=time, overwrite=overwrite)}")
+    written = run(reports, key, out=out, passphrase=passphrase, time=time, overwrite=overwrite)
+    answer({"written": str(written)}, f"written: {written}", as_json)
 
 
 def verify_report(
@@ -77,7 +78,7 @@ def verify_report(
     from morelli.app.verifying import verify_report as run
 
     found = run(reports, signature, public_key, judged=not report_only)
-    print(json.dumps(found, indent=1) if as_json else _signed(found))
+    answer(found, _signed(found), as_json)
     raise typer.Exit(0 if found["verified"] else NOT_VERIFIED)
 
 
