@@ -88,5 +88,5 @@ def plot() -> None:
         axis.set_yticks(range(len(shown)), shown)
         axis.grid(alpha=0.3)
     axes[0].invert_yaxis()
-    axes[1].legend(fontsize=8, loc="lower right")
+    axes[1].legend(fontsize=8, loc="upper right")
     figure.savefig(HERE / "plot.png", dpi=100)

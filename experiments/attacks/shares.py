@@ -149,5 +149,5 @@ def knows(attack: str) -> str:
             attack.removeprefix(GRADIENT), "the attributor"
         )
     if attack.startswith(TRANSFER):
-        return "generator, code: its own attributor"
+        return "1,000 own images, head, this program"
     return KNOWS[attack]
