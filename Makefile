@@ -33,7 +33,8 @@ bench: $(READY)
 # The paper's tables, each resumable; generators that are missing are trained first (hours on a CPU, then cached in runs/).
 experiments: $(READY)
 	$(RUN) experiments/small_gans/run.py seeds celeba64
-	for name in gans seeds perturbations little-data lambda activations runtime; do $(RUN) experiments/$$name/run.py || exit 1; done
+	for name in gans seeds perturbations little-data lambda activations runtime attacks; do $(RUN) experiments/$$name/run.py || exit 1; done
+	$(RUN) experiments/attacks/table.py
 	$(RUN) experiments/publish.py
 
 # The bank, the network trained on it and what it is worth, each resumable (hours on a CPU, cached in runs/).
