@@ -70,6 +70,7 @@ def report_html(report: Report, attributor: str | Path | Attributor) -> str:
         "tippett": _tippett(verdicts, attributor),
         "tippett_of": _where(verdicts),
         "conditions": _conditions(verdicts),
+        "attacks": _strongest(content["attack_card"]["attacks"] if content["attack_card"] else []),
     }
     return page("report", content | extra)
 
@@ -186,6 +187,21 @@ def _tippett(verdicts: list[dict[str, Any]], attributor: Attributor) -> str:
 def _where(verdicts: list[dict[str, Any]]) -> str:
     ratio = verdicts[0]["likelihood_ratio"] if len(verdicts) == 1 else None
     return ALL if ratio is None else str(ratio["condition"])
+
+
+def _strongest(attacks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For each aim and note the attack that succeeds most, at the highest PSNR; the JSON has all."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in attacks:
+        best = found.setdefault((row["note"], row["aim"]), row)
+        if _success(row) > _success(best):
+            found[row["note"], row["aim"]] = row
+    return list(found.values())
+
+
+def _success(attack: Mapping[str, Any]) -> tuple[float, float]:
+    success, psnr = (attack[key] for key in ("success", "psnr"))
+    return (-1.0 if success is None else success, -1.0 if psnr is None else psnr)
 
 
 def _conditions(verdicts: list[dict[str, Any]]) -> list[str]:
