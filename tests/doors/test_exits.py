@@ -90,7 +90,10 @@ def test_done_is_0(run) -> None:
     ("error", "says"),
     [
         (MemoryError(), "the memory does not suffice"),
-        (OSError(28, "No space left on device", "a.csv"), "a.csv: No space left on device"),
+        (
+            OSError(28, "No space left on device", "a.csv"),
+            "error: a.csv cannot be written (No space left on device). The disk is full",
+        ),
         (errors.MorelliError("so it is"), "error: so it is"),
     ],
 )
@@ -164,4 +167,5 @@ def test_a_full_disk_behind_standard_output_is_told() -> None:
             [sys.executable, "-c", script, "inspect", "x"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert done.returncode == 2
-    assert done.stderr == "error: No space left on device. Check the path, the permissions and the space left.\n"
+    said = "error: the result cannot be written (No space left on device). The disk is full: make room, or name"
+    assert done.stderr == f"{said} another place.\n"

@@ -69,10 +69,12 @@ def test_what_is_no_file_is_refused_at_once(folder: Path, name: str, monkeypatch
     assert f"refused: {name} " in out
 
 
-@pytest.mark.parametrize("option", ["--csv", "--report"])
-def test_a_place_that_cannot_be_written(folder: Path, tmp_path: Path, option: str, monkeypatch, capsys) -> None:
+@pytest.mark.parametrize(("option", "name"), [("--csv", "x.csv"), ("--report", "x.html")])
+def test_a_place_that_cannot_be_written(
+    folder: Path, tmp_path: Path, option: str, name: str, monkeypatch, capsys
+) -> None:
     (tmp_path / "file").write_text("mine")
-    words = ["attribute", str(folder), "--with", str(ATTRIBUTOR), option, str(tmp_path / "file" / "x")]
+    words = ["attribute", str(folder), "--with", str(ATTRIBUTOR), option, str(tmp_path / "file" / name)]
     monkeypatch.setattr(sys, "argv", ["morelli", *words])
     with pytest.raises(SystemExit) as stop:
         main()

@@ -20,12 +20,12 @@ from safetensors.torch import save
 
 import morelli
 from morelli.attribution.gallery import Entry
-from morelli.features.protocol import ANY
 from morelli.generators.bank_training import Trained
 from morelli.generators.kl_wgan import LATENT, build_kl_wgan
 from morelli.generators.small_gans import build_generator
 from morelli.generators.synthetic import Blueprint, build
 from morelli.numerics.columns import Category, Number, Table
+from morelli.numerics.file_form import ANY, FileForm
 from morelli.storage import bank, gallery_folder
 from morelli.storage.generators import save_generator
 from morelli.storage.journal import Journal
@@ -34,11 +34,11 @@ from morelli.storage.table_generators import save_table_generator
 Files = dict[str, bytes]
 ARTEFACTS = Path(__file__).parents[1] / "artefacts"
 IMAGE = morelli.SampleSpec((3, 24, 32))
-GREY = morelli.SampleSpec((1, 24, 32), 0.0, 1.0, levels=ANY)
-SOUND = morelli.SampleSpec((1, 1024), rate=16_000)
+GREY = morelli.SampleSpec((1, 24, 32), 0.0, 1.0, FileForm(levels=ANY))
+SOUND = morelli.SampleSpec((1, 1024), form=FileForm(rate=16_000))
 NUMBERS = morelli.SampleSpec((3,), float("-inf"), float("inf"))
 COLUMNS = Table((Number("height", decimals=1), Category("kind", ("red", "blue")), Number("x")))
-ROWS = morelli.SampleSpec((COLUMNS.width,), float("-inf"), float("inf"), table=COLUMNS)
+ROWS = morelli.SampleSpec((COLUMNS.width,), float("-inf"), float("inf"), FileForm(table=COLUMNS))
 EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0"
 
 

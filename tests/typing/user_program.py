@@ -14,7 +14,7 @@ def fitted(head: Path, own: Path, other: Path) -> morelli.Attributor:
     assert_type(found, morelli.Head | morelli.Attributor)
     if not isinstance(found, morelli.Head):
         raise MorelliError("no head")
-    assert_type(found.levels, int)
+    assert_type(found.form.levels, int)
     return morelli.train(found, own, other, method="flipad", perturb=("none", "jpeg:80"), rate=0.01)
 
 

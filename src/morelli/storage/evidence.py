@@ -46,8 +46,9 @@ SCHEMA = Path(__file__).parent / "schemas" / "report-3.json"
 
 
 def page(template: str, content: Mapping[str, Any]) -> str:
-    """`templates/<template>.html.j2`, rendered."""
-    return PAGES.get_template(f"{template}.html.j2").render(content)
+    """`templates/<template>.html.j2`, rendered; what is no Unicode, in names of files, is escaped."""
+    text = PAGES.get_template(f"{template}.html.j2").render(content)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def write_page(template: str, path: Path, content: Mapping[str, Any]) -> None:

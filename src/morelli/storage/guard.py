@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from threading import Lock
 
-from PIL import Image
+from PIL import Image, ImageFile
 
 from morelli.errors import MorelliError, UnreadableSample
 
@@ -31,6 +31,7 @@ def guarded(kind: str, max_pixels: int, notes: list[str], *, private: bool = Fal
     """
     with _DECODING, warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
+        ImageFile.LOAD_TRUNCATED_IMAGES = False  # other libraries set it for everybody, WeasyPrint among them
         try:
             yield
         except MorelliError:
@@ -45,10 +46,7 @@ def guarded(kind: str, max_pixels: int, notes: list[str], *, private: bool = Fal
                 f"starts like {kind} but is damaged or cut short ({found}); expected a complete picture. "
                 "Copy or export it again."
             ) from (None if private else error)
-    said = (
-        Image.DecompressionBombWarning,
-        DeprecationWarning,
-    )  # the latter may be of another thread, and of no picture
+    said = Image.DecompressionBombWarning, DeprecationWarning  # the latter may be of another thread, of no picture
     quiet = (w for w in heard if not issubclass(w.category, said))
     if not private:
         notes.extend(sorted({f"decoder warning: {' '.join(str(w.message).split())}" for w in quiet}))

@@ -94,7 +94,7 @@ def decode_any(data: bytes, max_pixels: int) -> tuple[Tensor, dict[str, Any]]:
     if values.dtype != np.uint8:
         bands = np.array_split(values, max(1, values.size // BAND))  # shares take eight bytes a pixel
         values = np.concatenate([(_shares(band) * 255).round().astype(np.uint8) for band in bands if len(band)])
-    return torch.from_numpy(_with_channels(values, 3, facts["notes"])), facts
+    return torch.from_numpy(np.require(_with_channels(values, 3, facts["notes"]), requirements="W")), facts
 
 
 def _shares(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

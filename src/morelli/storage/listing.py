@@ -101,7 +101,7 @@ def _entries(folder: Path) -> Iterator[tuple[str, bool]]:
         with os.scandir(folder) as found:
             for entry in found:
                 is_folder = entry.is_dir(follow_symlinks=False)
-                if not entry.name.startswith(".") and (is_folder or entry.is_file()):
+                if not entry.name.startswith(".") and (is_folder or _is_sample(entry)):
                     names.append((entry.name, is_folder))
                 if len(names) == RUN:
                     runs.append(_spilled(sorted(names)))
@@ -112,6 +112,14 @@ def _entries(folder: Path) -> Iterator[tuple[str, bool]]:
             f"folder {named} cannot be listed ({why}); expected to read it. Check its rights."
         ) from error
     return heapq.merge(*runs, sorted(names))
+
+
+def _is_sample(entry: os.DirEntry[str]) -> bool:
+    """No linked folder, nothing that waits for somebody else, no link that leads nowhere."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def _spilled(names: list[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:

@@ -94,7 +94,7 @@ def test_a_report_as_pdf_and_its_id(client, own) -> None:
     pytest.importorskip("weasyprint", exc_type=Exception)
     said = post(client, ("a.png", own[0])).json()
     assert said["id"] in post(client, ("a.png", own[0]), to="/v1/report").text
-    assert said["custody"]["command"] == "morelli attribute a.png --with images-1.attributor --json"
+    assert said["custody"]["command"] == "morelli attribute a.png --with images-1.attributor --json --device cpu"
     found = post(client, ("a.png", own[0]), to="/v1/report", form="pdf")
     assert found.headers["content-type"] == "application/pdf"
     assert found.content.startswith(b"%PDF")
