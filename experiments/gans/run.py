@@ -21,7 +21,7 @@ CHEAP = ("SM-F", "closed form, LDA", "closed form, LDA, turned", "closed form, L
 SEEDS = dict.fromkeys(CHEAP, (0, 1, 2))  # of all others the first; of data, split and detector
 PASSES = {  # one after the other, the dear ones last
     "clothing64": [(*CHEAP, "FLIPAD, LDA", "RawPAD", "DCTPAD"), ("SM-Inv₂",), ("FLIPAD",), ("SM-Inv_inc",)],
-    "celeba64": [(*CHEAP, "FLIPAD, LDA", "RawPAD", "DCTPAD")],
+    "celeba64": [(*CHEAP, "FLIPAD, LDA", "RawPAD", "DCTPAD"), ("FLIPAD",), ("SM-Inv₂",)],
 }
 
 
