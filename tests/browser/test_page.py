@@ -170,6 +170,7 @@ def test_downloads(visit: Any, usual: str, files: dict[str, Path]) -> None:
 
 def test_by_keyboard_alone(visit: Any, usual: str, files: dict[str, Path]) -> None:
     page = visit(usual)
+    page.on("filechooser", lambda _: None)  # Playwright does not wait until the browser knows that it listens
     page.keyboard.press("Tab")
     assert page.locator(":focus").inner_text() == "Skip to the verdicts"
     page.keyboard.press("Tab")
