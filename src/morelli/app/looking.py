@@ -128,10 +128,8 @@ def _parts(detector: Detector, values: Tensor) -> dict[str, float] | None:
     """How far an imprint's discriminant and its Gaussian object, in units of own samples."""
     if not isinstance(detector, Stacked):
         return None
-    said = detector.discriminant.score(values), detector.gaussian.score(values[:, -detector.width :])
-    units = (torch.stack([each.double() for each in said], 1) - detector.scales[:, 0]) / detector.scales[:, 1]
-    first, second = units[0].clamp_min(0).tolist()
-    return {"discriminant": round(first, 2), "distance": round(second, 2)}
+    said = detector.objections(values.double())[0].clamp_min(0).tolist()
+    return {name: round(each, 2) for name, each in zip(("discriminant", "distance"), said, strict=True)}
 
 
 def _map(values: Tensor, low: float, high: float, colours: str) -> dict[str, Any]:

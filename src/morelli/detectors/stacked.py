@@ -1,4 +1,4 @@
-"""Stacked: a discriminant for each block of the features, and a Gaussian of the last one. Either may object."""
+"""Stacked: a discriminant for each block of the features, and a Gaussian of the last one. Objections add up."""
 
 from __future__ import annotations
 
@@ -23,26 +23,28 @@ AT_ONCE = 256  # samples that are scored together
 
 @dataclass(frozen=True, eq=False)
 class Stacked:
-    """Score = length of (discriminant, distance), both in units of own samples and none below its usual value.
+    """Score = sum of two objections in units of own samples, neither below its usual value.
 
     Where other sources were at hand the discriminant knows in which direction to look; the Gaussian of own samples
-    rejects what is unlike them in any direction.
+    rejects what is unlike them in any direction. Its distance counts by its logarithm: a few own samples lie far out.
 
     Attributes:
         discriminant: of all blocks. gaussian: of the last `width` features.
-        scales: [2, 2], own samples' median and the distance from there to their upper 2 %, of either score.
+        usual: [2], own samples' median of the logarithm of the distance, and how far above it their upper 2 % begins.
         left_out: [n], what each own sample would have scored if nothing had been fitted to it; not stored.
-        separated: AUROC of own against other samples by such discriminants.
+        separated: AUROC of own against other samples by the discriminant.
+        earlier: made by a version that scored by the length of (discriminant, distance), which it keeps.
     Raises:
         MismatchError: the Gaussian is not of `width` features.
     """
 
     discriminant: Ridge
     gaussian: Mahalanobis
-    scales: Tensor
+    usual: Tensor
     width: int
     separated: float = 0.5
     left_out: Tensor = field(default_factory=lambda: torch.zeros(0))
+    earlier: bool = False
 
     def __post_init__(self) -> None:
         if self.gaussian.axes.shape[1] != self.width:
@@ -62,36 +64,54 @@ class Stacked:
         parts = [self._score_turned(some.double(), turns) for some in features.flatten(1).split(AT_ONCE)]
         return torch.cat(parts, 1).to(features)
 
+    def objections(self, values: Tensor) -> Tensor:
+        """[n, d] → [n, 2] of the discriminant and the distance: 0 is usual, 1 the upper 2 % of own samples."""
+        return torch.stack([self.discriminant.score(values), self._far(values[:, -self.width :])], 1)
+
     def _score(self, values: Tensor) -> Tensor:
-        return _length(self.discriminant.score(values), self.gaussian.score(values[:, -self.width :]), self.scales)
+        return self._combined(self.objections(values))
 
     def _score_turned(self, values: Tensor, turns: Tensor) -> Tensor:
         places = torch.arange(turns.shape[1], device=turns.device).expand_as(turns)
         back = torch.empty_like(turns).scatter_(1, turns, places)
         found = values @ self.discriminant.direction.to(values)[back].T + self.discriminant.offset.to(values)
         orders, which = torch.unique(turns[:, -self.width :], dim=0, return_inverse=True)
-        distances = torch.stack([self.gaussian.score(values[:, order]) for order in orders])[which]
-        every = zip(found.T, distances, strict=True)
-        return torch.stack([_length(one, other, self.scales) for one, other in every])
+        far = torch.stack([self._far(values[:, order]) for order in orders])[which]
+        return self._combined(torch.stack([found.T, far], 2))
+
+    def _far(self, last: Tensor) -> Tensor:
+        usual, reach = self.usual.to(last)
+        distance = self.gaussian.score(last)
+        return ((distance if self.earlier else _log(distance)) - usual) / reach
+
+    def _combined(self, objections: Tensor) -> Tensor:
+        if self.earlier:
+            return objections.clamp_min(0).norm(dim=-1) + SLOPE * objections.clamp(-1 / SLOPE, 0).sum(-1)
+        return _sum(objections)
 
     def state(self) -> State:
-        settings = {"type": "stacked", "width": self.width, "separated": self.separated}
+        settings = {"type": "stacked", "width": self.width, "separated": self.separated, "earlier": self.earlier}
         parts = {"discriminant": self.discriminant.state(), "gaussian": self.gaussian.state()}
-        return State(settings, {"scales": self.scales}, parts)
+        return State(settings, {"usual": self.usual}, parts)
 
     @staticmethod
     def from_state(state: State) -> Stacked:
-        discriminant = Ridge.from_state(state.parts["discriminant"])
-        gaussian = Mahalanobis.from_state(state.parts["gaussian"])
-        settings = state.settings
-        return Stacked(discriminant, gaussian, state.tensors["scales"], settings["width"], settings["separated"])
+        settings, parts, tensors = state.settings, state.parts, state.tensors
+        discriminant, gaussian = Ridge.from_state(parts["discriminant"]), Mahalanobis.from_state(parts["gaussian"])
+        if "earlier" not in settings:
+            discriminant = _in_units(discriminant, *tensors["scales"][0])
+        usual = tensors["usual"] if "earlier" in settings else tensors["scales"][1]
+        about = settings["width"], settings["separated"]
+        return Stacked(discriminant, gaussian, usual, *about, earlier=settings.get("earlier", True))
 
 
-def _length(discriminant: Tensor, distance: Tensor, scales: Tensor) -> Tensor:
-    both = torch.stack([discriminant, distance], 1)
-    usual, reach = scales.to(both).unbind(1)
-    units = (both - usual) / reach
-    return units.clamp_min(0).norm(dim=1) + SLOPE * units.clamp(-1 / SLOPE, 0).sum(1)  # so that scores seldom tie
+def _sum(objections: Tensor) -> Tensor:
+    """[…, 2] → […]; a little of what is below its usual value counts too, so that scores seldom tie."""
+    return (objections.clamp_min(0) + SLOPE * objections.clamp(-1 / SLOPE, 0)).sum(-1)
+
+
+def _log(distances: Tensor) -> Tensor:
+    return distances.clamp_min(torch.finfo(distances.dtype).tiny).log()
 
 
 @dataclass(frozen=True)
@@ -132,12 +152,23 @@ class StackedRecipe:
         mine, theirs = top.score(scores).split([len(own), len(other)])
         last = own[:, -sizes[-1] :]
         recipe = MahalanobisRecipe(min(AXES, len(last) // PER_AXIS))
-        distances = _left_out(recipe, last, seed)
+        distances = _log(_left_out(recipe, last, seed))
         progress(1)
-        scales = torch.stack([_bulk(mine), _bulk(distances)])
+        scales = _bulk(mine), _bulk(distances)
+        units = [(said - usual) / reach for said, (usual, reach) in zip((mine, distances), scales, strict=True)]
         gaussian = recipe.fit(last, None, seed)
-        left_out = _length(mine, distances, scales)
-        return Stacked(_joined(top, parts), gaussian, scales, sizes[-1], auroc(mine, theirs), left_out)
+        return Stacked(
+            _in_units(_joined(top, parts), *scales[0]),
+            gaussian,
+            scales[1],
+            sizes[-1],
+            auroc(mine, theirs),
+            _sum(torch.stack(units, 1)),
+        )
+
+
+def _in_units(ridge: Ridge, usual: Tensor, reach: Tensor) -> Ridge:
+    return Ridge(ridge.direction / reach, (ridge.offset - usual) / reach)
 
 
 def _left_out(recipe: MahalanobisRecipe, values: Tensor, seed: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -34,7 +35,7 @@ def stacked() -> Stacked:
 
 def test_known_others_are_rejected_by_every_block(stacked: Stacked) -> None:
     own, other = stacked.score(drawn(500, 3)), stacked.score(drawn(500, 4, FOREIGN))
-    assert (other[:, None] > own).double().mean() > 0.95  # measured: 0.98
+    assert (other[:, None] > own).double().mean() > 0.93  # measured: 0.95
     assert 0.9 < stacked.separated < 1
     assert stacked.discriminant.direction.shape == (60,)
     assert all(part.abs().max() > 0 for part in stacked.discriminant.direction.split(BLOCKS))
@@ -116,3 +117,29 @@ def test_scores_do_not_depend_on_the_batch() -> None:
     assert torch.equal(alone, wide.score(fresh))
     turned = torch.cat([wide.score_turned(each[None], turns) for each in fresh], 1)
     assert torch.equal(turned, wide.score_turned(fresh, turns))
+
+
+def test_an_imprint_of_an_earlier_version_scores_as_it_did(stacked: Stacked) -> None:
+    """By the length of (discriminant, distance), each in units of own samples."""
+    scales, values = torch.tensor([[-0.8, 0.4], [11.0, 14.0]]), drawn(50, 8, {51: 3.0})
+    settings = {"type": "stacked", "width": 10, "separated": 0.9}
+    old = Stacked.from_state(State(settings, {"scales": scales}, stacked.state().parts))
+    both = torch.stack([stacked.discriminant.score(values), stacked.gaussian.score(values[:, -10:])], 1)
+    units = (both - scales[:, 0]) / scales[:, 1]
+    expected = units.clamp_min(0).norm(dim=1)
+    above = (units > 0).all(1)
+    assert above.sum() > 10
+    assert torch.allclose(old.score(values)[above], expected[above], rtol=1e-5)
+    again = Stacked.from_state(State.rebuild(json.loads(json.dumps(old.state().describe())), old.state().flatten()))
+    assert torch.equal(again.score(values), old.score(values))
+
+
+def test_one_own_sample_far_out_does_not_hide_a_sibling() -> None:
+    """Where the distance counted as it is, its heaviest own sample outweighed what the discriminant said."""
+    own, fresh, sibling = drawn(150, 1), drawn(400, 3), drawn(200, 4, {place: 2 * by for place, by in FOREIGN.items()})
+    for some in (own, fresh):
+        some[::100, 50:] *= 6
+    now = StackedRecipe(BLOCKS).fit(own, drawn(150, 2, FOREIGN), 0)
+    earlier = replace(now, earlier=True, usual=torch.tensor([10.0, 12.0]))
+    hidden = [float((one.score(sibling) <= one.score(fresh).max()).double().mean()) for one in (now, earlier)]
+    assert hidden[0] < hidden[1] - 0.3, hidden
