@@ -138,7 +138,7 @@ def test_one_own_sample_far_out_does_not_hide_a_sibling() -> None:
     """Where the distance counted as it is, its heaviest own sample outweighed what the discriminant said."""
     own, fresh, sibling = drawn(150, 1), drawn(400, 3), drawn(200, 4, {place: 2 * by for place, by in FOREIGN.items()})
     for some in (own, fresh):
-        some[::100, 50:] *= 6
+        some[::100, 50:] *= 2.5
     now = StackedRecipe(BLOCKS).fit(own, drawn(150, 2, FOREIGN), 0)
     earlier = replace(now, earlier=True, usual=torch.tensor([10.0, 12.0]))
     hidden = [float((one.score(sibling) <= one.score(fresh).max()).double().mean()) for one in (now, earlier)]
