@@ -8,6 +8,7 @@ the GANs of faces and the other VAE.
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -100,18 +101,23 @@ def share(found: list) -> float:
 
 def imprints(run: p.Run, name: str) -> None:
     """Attributed shares of every source after everything that may happen, one image at a time and four together."""
+    run.cell(f"imprint/{name}", lambda: shares(name, TESTED))
 
-    def judged() -> dict:
-        spec, sources = spec_of(name), tests(name)
-        attributor, seconds = trained(name, pixels(name, OWN, 100))
-        found: dict = {"seconds": seconds, "separated": attributor.card["separated"]}
-        for condition in TESTED:
-            single = {n: verdicts(attributor, x, condition, spec) for n, x in sources.items()}
-            found[condition] = {n: share(v) for n, v in single.items()}
-            found[f"{condition}, {GROUP} together"] = {n: together(attributor, v) for n, v in single.items()}
-        return found
 
-    run.cell(f"imprint/{name}", judged)
+def upright(run: p.Run, name: str) -> None:
+    """The same of attributors that look at no other orientation."""
+    run.cell(f"upright/{name}", lambda: shares(name, TESTED[:7], upright=True))
+
+
+def shares(name: str, conditions: Sequence[str], **settings: object) -> dict:
+    spec, sources = spec_of(name), tests(name)
+    attributor, seconds = trained(name, pixels(name, OWN, 100), **settings)
+    found: dict = {"seconds": seconds, "separated": attributor.card["separated"]}
+    for condition in conditions:
+        single = {n: verdicts(attributor, x, condition, spec) for n, x in sources.items()}
+        found[condition] = {n: share(v) for n, v in single.items()}
+        found[f"{condition}, {GROUP} together"] = {n: together(attributor, v) for n, v in single.items()}
+    return found
 
 
 def together(attributor: Attributor, found: list) -> float:
@@ -207,6 +213,7 @@ def parts(run: p.Run, name: str) -> None:
 
 PASSES = {
     "imprint": (imprints, [*FEW, FACES[2], *TARGETS[4:], FACES[0], FACES[1], FACES[3]]),
+    "upright": (upright, ["lsgan-3", "lsgan-4", VAE]),
     "baselines": (baselines, ["lsgan-3", VAE, "wgan-gp-3"]),
     "little": (little, ["dcgan-3", VAE, "wgan-gp-3", "lsgan-3"]),
     "parts": (parts, ["lsgan-3", VAE]),
