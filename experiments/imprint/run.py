@@ -6,12 +6,15 @@ Settings were chosen on seeds 0 to 2 of the small GANs of clothes and on one VAE
 the GANs of faces and the other VAE.
 """
 
+import runpy
 import sys
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import torch
+from safetensors.torch import load as parse_tensors
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -38,23 +41,36 @@ GROUP = 4  # images of one source that are pooled
 TARGETS = [f"{family}-{seed}" for seed in (3, 4) for family in p.FAMILIES]
 FACES = [f"faces-{family}" for family in p.FAMILIES]
 VAE = "celeba64_betavae"
+ZOO, ALSO = ("vae-bilinear", "vae-shuffle"), ("vae-patches", "flow", "diffusion", "latent-decoder")  # ends that differ
 FEW = [*TARGETS[:4], VAE]  # for what is dear, or only explains
 
 
+@cache
+def zoo() -> dict:
+    return runpy.run_path(str(HERE.parent / "zoo/run.py"))
+
+
 def generator(name: str) -> p.morelli.TorchGenerator:
+    if name in ZOO:
+        vae = zoo()["MODELS"][name][0]().eval()
+        vae.load_state_dict(parse_tensors(zoo()["path"](name).read_bytes()))
+        ended = torch.nn.Sequential(vae.decoder, torch.nn.Hardtanh(0.0, 1.0))
+        return p.morelli.TorchGenerator(ended, vae.latent, announce=lambda line: None)
     if name.startswith("faces-"):
         return p.loaded(p.ROOT / f"runs/celeba64/{name.removeprefix('faces-')}.generator")
     return spectra.vae(name) if name in spectra.VAES else p.generators("seeds")[name]
 
 
 def spec_of(name: str) -> p.morelli.SampleSpec:
-    return spectra.UNIT if name in spectra.VAES else p.SPEC
+    return spectra.UNIT if name in spectra.VAES + ZOO else p.SPEC
 
 
 def others(name: str) -> list[str]:
     """Siblings first."""
     if name == VAE:
         return ["celeba64_vae", "faces-dcgan", "dcgan-0"]
+    if name in ZOO:
+        return [*(other for other in (*ZOO, *ALSO) if other != name), "dcgan-0"]
     if name in FACES:
         return [face for face in FACES if face != name] + ["celeba64_vae"]
     family = name.rsplit("-", 1)[0]
@@ -65,6 +81,8 @@ def others(name: str) -> list[str]:
 def pixels(name: str, count: int, seed: int) -> torch.Tensor:
     if name == "photographs":
         return p.to_eight_bits(p.photographs("clothing64", 0, count, seed), p.SPEC)
+    if name in ALSO:
+        return zoo()["load"](name)(count, seed)
     return p.to_eight_bits(generator(name).samples(count, seed), spec_of(name))
 
 
@@ -107,6 +125,11 @@ def imprints(run: p.Run, name: str) -> None:
 def upright(run: p.Run, name: str) -> None:
     """The same of attributors that look at no other orientation."""
     run.cell(f"upright/{name}", lambda: shares(name, TESTED[:7], upright=True))
+
+
+def others_too(run: p.Run, name: str) -> None:
+    """Generators that are no GANs, every other one of which is foreign."""
+    run.cell(f"zoo/{name}", lambda: shares(name, ("none", "jpeg:90", "jpeg:80", "noise:0.1")))
 
 
 def shares(name: str, conditions: Sequence[str], **settings: object) -> dict:
@@ -214,6 +237,7 @@ def parts(run: p.Run, name: str) -> None:
 PASSES = {
     "imprint": (imprints, [*FEW, FACES[2], *TARGETS[4:], FACES[0], FACES[1], FACES[3]]),
     "upright": (upright, ["lsgan-3", "lsgan-4", VAE]),
+    "zoo": (others_too, list(ZOO)),
     "baselines": (baselines, ["lsgan-3", VAE, "wgan-gp-3"]),
     "little": (little, ["dcgan-3", VAE, "wgan-gp-3", "lsgan-3"]),
     "parts": (parts, ["lsgan-3", VAE]),

@@ -85,6 +85,18 @@ def by_target() -> str:
     return "\n".join(lines)
 
 
+def zoo() -> str:
+    """Generators that are no GANs: own attributed, and each foreign source attributed."""
+    found = {key.split("/", 1)[1]: cell for key, cell in cells("zoo").items()}
+    lines = []
+    for target, cell in found.items():
+        names = [n for n in cell["none"] if n != "own"]
+        lines += ["", row(target, ("own", *names)), "|---" * (len(names) + 2) + "|"]
+        for condition in (c for c in cell if c not in ("seconds", "separated") and TOGETHER not in c):
+            lines.append(row(condition, (f"{100 * cell[condition][n]:.1f}" for n in ("own", *names))))
+    return "\n".join(lines).strip() or "not run yet"
+
+
 def upright() -> str:
     """The targets with hard siblings, once more without the search over orientations."""
     found = {key.split("/", 1)[1]: cell for key, cell in cells("upright").items()}
@@ -185,6 +197,7 @@ def main() -> None:
     tables = {
         "Balanced accuracy, %: mean of all pairs, the worst in brackets": by_condition(),
         "By target": by_target(),
+        "Other kinds of generators: attributed, %": zoo(),
         "What the search over orientations costs: siblings of the hard targets": upright(),
         "Against other methods, files as the generators wrote them: siblings; others": against(),
         "Little data, files as the generators wrote them: mean and worst pair; fresh own samples rejected, %": little(),
