@@ -127,6 +127,9 @@ def test_manifests_and_roots(run, place: Path, monkeypatch: pytest.MonkeyPatch) 
     assert f"says of its origin: {line}" in run(*words)[1]
     monkeypatch.setitem(sys.modules, "c2pa", None)
     assert "says of its origin: c.png: C2PA not looked for" in run(*words)[1]
+    out = run("provenance", "c.png")[1]
+    assert "c.png: C2PA not looked for, though the file may hold a manifest" in out
+    assert "nothing found" not in out and out.count("not looked for") == 1
 
 
 def test_beside_the_verdict_and_never_in_it(run, place: Path) -> None:

@@ -201,7 +201,15 @@ def test_what_a_file_says_of_its_origin_is_shown_beside(inside: Path) -> None:
         page = report_html(known, "declared.attributor")
         assert ("untrusted" in page and "Maker &lt;1&gt;: c2pa.created; says it is generated" in page) == bool(c2pa)
         assert ("steps: 20" in page) == bool(metadata)
-        assert ("none (C2PA)" in page and "none named" in page) == (c2pa is None)
+        assert ("none found (C2PA)" in page and "none named" in page) == (c2pa is None)
+
+
+@pytest.mark.parametrize("note", ["C2PA not looked for, though it may be there", "names a C2PA manifest that lies far"])
+def test_a_manifest_that_was_not_read_is_not_none(inside: Path, note: str) -> None:
+    report = attribute("mine/00.png", "declared.attributor")
+    told = replace(report.judged[0], facts={**report.judged[0].facts, "notes": [note]})
+    page = report_html(replace(report, judged=(told,)), "declared.attributor")
+    assert f"<td>{note}</td>" in page and "none found (C2PA)" not in page
 
 
 def test_names_of_files_and_dates_cannot_break_out(inside: Path, tmp_path: Path) -> None:
