@@ -16,7 +16,9 @@ import numpy as np
 from morelli.app import looking
 from morelli.app.bundles import load_attributor
 from morelli.attribution.attributor import Attributor
+from morelli.attribution.confounds import compared, stored_as
 from morelli.attribution.population import ALL
+from morelli.attribution.propositions import chance
 from morelli.attribution.report import Report
 from morelli.errors import OutOfRange, UnreadableBundle
 from morelli.storage.evidence import SCHEMA, page
@@ -62,6 +64,7 @@ def report_html(report: Report, attributor: str | Path | Attributor) -> str:
     for before, after in pairwise(sections):
         after["new_file"] = after["file"] != before["file"]
     extra: dict[str, Any] = {
+        "chance": chance,
         "single": single,
         "overview": overview,
         "sections": sections,
@@ -152,6 +155,8 @@ def _section(verdict: dict[str, Any], attributor: Attributor) -> dict[str, Any]:
     if verdict["score"] is not None:
         found["scores"] = looking.scores(verdict, attributor)
         found["maps"] = None if reading is None else looking.maps(verdict, reading, attributor)
+    own = attributor.card.get("own", {}).get("facts")
+    found |= {"is_stored": bool(stored_as(verdict["facts"])), "compared": compared(verdict["facts"], own)}
     return verdict | found
 
 

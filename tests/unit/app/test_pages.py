@@ -15,13 +15,14 @@ from typing import Any
 import jsonschema
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from toys import imprinting_generator, imprinting_samples, toy_heads, toy_samples
 
 import morelli
 from morelli import Attributor, Report, SampleSpec, attribute, calibrate, report_html, report_schema, write_report
 from morelli.app.pages import SECTIONS, stamped, with_attack_card
 from morelli.attribution.places import shares_of
+from morelli.cli.render import verdicts
 from morelli.errors import MorelliError, OutOfRange, UnreadableBundle
 
 ARTEFACTS = Path(__file__).parents[2] / "artefacts"
@@ -302,3 +303,54 @@ def test_maps_are_of_held_out_samples(place: Path) -> None:
     foreign = shares_of(attributor.extractor, attributor.detector, strange)
     assert foreign is not None
     assert float((places.deviation(foreign, "").mean((1, 2)) > places.usual[""]["mean"]).double().mean()) > 0.5
+
+
+def test_refused_files_are_named_beside_a_single_sample(inside: Path) -> None:
+    report = attribute("odd", "declared.attributor")
+    assert len(report.judged) == len(report.refused) == 1
+    page = report_html(report, "declared.attributor")
+    assert "<h3>Refused files</h3>" in page and "odd/note.txt: " in page
+
+
+def test_the_same_pixels_in_other_files_are_one_sample(inside: Path, tmp_path: Path) -> None:
+    for i in range(4):
+        told = PngImagePlugin.PngInfo()
+        told.add_text("Comment", str(i))
+        Image.open("mine/00.png").save(tmp_path / f"{i}.png", pnginfo=told)
+    report = attribute(tmp_path, "declared.attributor", together=True, fdr=0.3)
+    assert len({judged.facts["sha256"] for judged in report.judged}) == 4
+    assert report.together is not None and report.queue is not None
+    assert report.together["samples"] == report.queue["samples"] == 1
+
+
+def test_the_terminal_warns_of_what_the_page_warns_of(inside: Path) -> None:
+    head = imprinting_generator(0, 16).head(100)
+    plain = morelli.train(head, "own", "theirs", method="flipad", detector="lda", rate=0.05)
+    plain = replace(plain, card=plain.card | {"warnings": ["few samples"]})
+    told = attribute(["jpeg", "mine"], plain).to_dict()
+    explained = [verdict for verdict in told["verdicts"] if any(each["explains"] for each in verdict["confounds"])]
+    shown = verdicts(told).splitlines()
+    assert "warning: few samples" in shown
+    assert f"warning: {told['confounds'][0]['text']}" in shown
+    assert sum(line.startswith("warning: jpeg/") for line in shown) == len(explained) > 0
+    many = [explained[0] | {"file": f"{i}.jpg"} for i in range(300)]
+    shown = verdicts(told | {"verdicts": many, "confounds": []}).splitlines()
+    assert sum(line.startswith("warning: ") for line in shown) == 200
+    assert "… and 101 more; use --json to see all." in shown
+
+
+def test_what_was_compared_is_said(inside: Path) -> None:
+    page = report_html(attribute("mine/00.png", "declared.attributor"), "declared.attributor")
+    assert "In coding, colour mode, depth and size the file is stored as own samples are." in page
+    assert "How strongly it was compressed, and the other facts, were not compared." in page
+
+
+def test_no_p_value_is_shown_as_nothing(inside: Path) -> None:
+    report = attribute(["mine"], "declared.attributor", together=True)
+    rare = [replace(each, verdict=replace(each.verdict, p_value=0.00002)) for each in report.judged]
+    together = {"samples": 4, "outcome": "not attributed", "p_value": 0.00005, "log10_e_value": None}
+    report = replace(report, judged=tuple(rare), together=together)
+    page, shown = report_html(report, "declared.attributor"), verdicts(report.to_dict())
+    assert "2e-05" in page and "p-value is 5e-05" in page
+    assert "attributed  2e-05" in shown and "p-value 5e-05" in shown
+    assert "0.0000" not in page + shown
