@@ -21,6 +21,7 @@ from morelli.attribution.population import ALL
 from morelli.attribution.propositions import chance
 from morelli.attribution.report import Report
 from morelli.errors import OutOfRange, UnreadableBundle
+from morelli.numerics.validation import misleading
 from morelli.storage.evidence import SCHEMA, page
 from morelli.storage.pdf import check_pdf, pdf_of
 from morelli.storage.plots import score_plot, tippett_plot
@@ -71,7 +72,6 @@ def report_html(report: Report, attributor: str | Path | Attributor) -> str:
         "left_out": {"lines": len(verdicts) - len(overview), "sections": len(verdicts) - len(sections)},
         "histogram": "" if single else _all_scores(verdicts, attributor),
         "tippett": _tippett(verdicts, attributor),
-        "tippett_of": _where(verdicts),
         "conditions": _conditions(verdicts),
         "attacks": _strongest(content["attack_card"]["attacks"] if content["attack_card"] else []),
     }
@@ -174,24 +174,20 @@ def _all_scores(verdicts: list[dict[str, Any]], attributor: Attributor) -> str:
     return score_plot(own, ("judged", seen), [], threshold=cut, unit=unit, what=what)
 
 
-def _tippett(verdicts: list[dict[str, Any]], attributor: Attributor) -> str:
-    """Ratios that were left out in turn, of the condition of a single sample, else of all."""
+def _tippett(verdicts: list[dict[str, Any]], attributor: Attributor) -> dict[str, str] | None:
+    """Ratios that were left out in turn: the `plot`, and the condition it is `of`: a single sample's, else all."""
     population = attributor.population
     if population is None or not population.left_out:
-        return ""
+        return None
     ratio = verdicts[0]["likelihood_ratio"] if len(verdicts) == 1 else None
-    where = _where(verdicts)
-    own, foreign = (side.values.double().numpy() for side in population.validated(where))
+    where = ALL if ratio is None else str(ratio["condition"])
+    own, foreign = population.validated(where)
+    below, above = misleading(own, foreign)
     what = (
-        f"Tippett plot in condition {where}: {len(own)} ratios of own samples, {np.mean(own < 0):.1%} of them below 1, "
-        f"and {len(foreign)} of other sources, {np.mean(foreign > 0):.1%} of them above 1."
+        f"Tippett plot in condition {where}: {len(own.values)} ratios of own samples, {below:.1%} of them below 1, and "
+        f"{len(foreign.values)} of {foreign.count} other sources, which weigh the same, {above:.1%} of them above 1."
     )
-    return tippett_plot(own, foreign, None if ratio is None else ratio["log10"], what)
-
-
-def _where(verdicts: list[dict[str, Any]]) -> str:
-    ratio = verdicts[0]["likelihood_ratio"] if len(verdicts) == 1 else None
-    return ALL if ratio is None else str(ratio["condition"])
+    return {"plot": tippett_plot(own, foreign, None if ratio is None else ratio["log10"], what), "of": where}
 
 
 def _strongest(attacks: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ WORDS = {"none": "stored without loss", "L": "grey", "RGB": "in colour", "P": "o
 
 
 def stored_as(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Fact → value, of those that change what is judged: coding without its strength, depth, a picture's mode and size."""
+    """Fact → value, of those that change what is judged: coding without strength, depth, a picture's mode and size."""
     is_picture = facts.get("mode") not in (None, TEXT)  # sound and tables are as long as they are
     named = NAMES if is_picture else OF_ANY
     found = {name: facts[name] for name in named if facts.get(name) is not None}

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from html import escape
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from morelli.numerics.likelihood_ratio import Scores
+from morelli.numerics.validation import tippett
 
 Values = NDArray[np.floating]
 
@@ -64,16 +68,16 @@ def score_plot(
     return _drawing([*drawn, *_axes(frame, unit, "share")], legend, what)
 
 
-def tippett_plot(own: Values, foreign: Values, mark: float | None, what: str) -> str:
-    """Of each log10 likelihood ratio, the share of own and of foreign samples whose own is at least as large."""
-    both = np.concatenate([own, foreign, [] if mark is None else [mark]])
+def tippett_plot(own: Scores, foreign: Scores, mark: float | None, what: str) -> str:
+    """Of each log10 likelihood ratio, the weighed share of own and of foreign samples whose own is no smaller."""
+    at = torch.cat([own.values, foreign.values]).double().unique()
+    both = np.append(at.numpy(), [] if mark is None else mark)
     low, high = min(-1.0, float(both.min())) - 0.2, max(1.0, float(both.max())) + 0.2
     frame = Frame(low, high, 1.2)
     drawn = [_upright(frame, 0.0, "zero")]
-    for values, kind in ((own, "own"), (foreign, "other")):
-        places = np.sort(values)
-        shares = 1 - np.arange(len(places)) / len(places)
-        xs, ys = np.concatenate([[low], np.repeat(places, 2), [high]]), np.repeat(np.append(shares, 0.0), 2)
+    for shares, kind in zip(tippett(own, foreign, at), ("own", "other"), strict=True):
+        xs = np.concatenate([[low], np.repeat(at.numpy(), 2), [high]])
+        ys = np.repeat(np.append(shares.numpy(), 0.0), 2)
         points = " ".join(f"{frame.x(x)},{frame.y(y)}" for x, y in _thinned(xs, ys))
         drawn.append(f'<polyline class="{kind} line" points="{points}" style="stroke:{COLOURS[kind]};fill:none"/>')
     if mark is not None:
@@ -88,12 +92,10 @@ def _shares(values: Values, edges: Values) -> Values:
 
 
 def _thinned(xs: Values, ys: Values) -> list[tuple[float, float]]:
-    """Without points that lie on the one before, to a pixel's tenth."""
-    kept: list[tuple[float, float]] = []
-    for x, y in zip(xs.tolist(), ys.tolist(), strict=True):
-        if not kept or abs(x - kept[-1][0]) > 1e-4 or abs(y - kept[-1][1]) > 1e-4:
-            kept.append((x, y))
-    return kept
+    """Corners alone: of a level stretch its ends."""
+    level = np.abs(np.diff(ys)) < 1e-9
+    corner = np.concatenate([[True], ~(level[:-1] & level[1:]), [True]])
+    return list(zip(xs[corner].tolist(), ys[corner].tolist(), strict=True))
 
 
 def _steps(shares: Values, edges: Values, frame: Frame, kind: str) -> str:

@@ -354,3 +354,11 @@ def test_no_p_value_is_shown_as_nothing(inside: Path) -> None:
     assert "2e-05" in page and "p-value is 5e-05" in page
     assert "attributed  2e-05" in shown and "p-value 5e-05" in shown
     assert "0.0000" not in page + shown
+
+
+def test_the_tippett_plot_counts_as_the_table_does(inside: Path) -> None:
+    report = attribute("theirs/01.png", "declared.attributor")
+    cell = report.attributor["population"]["conditions"]["all"]
+    page = report_html(report, "declared.attributor")
+    assert f"which weigh the same, {cell['misleading_foreign']:.1%} of them above 1" in page
+    assert f"{cell['misleading_own']:.1%} of them below 1" in page
