@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from morelli.cli.answers import harmless
+
 SHOWN = 200
 
 
@@ -37,6 +39,7 @@ def _of_manifests(notes: Sequence[str]) -> list[str]:
     return [note for note in notes if "C2PA" in note]
 
 
+@harmless
 def origins(found: Mapping[str, Any]) -> str:
     """Of each file what it says, entry by entry."""
     lines = []

@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from morelli.attribution.propositions import chance
+from morelli.cli.answers import harmless
 from morelli.cli.origins import origins_in
-from morelli.errors import printable
 
 SHOWN = 200
-P = ParamSpec("P")
-
-
-def harmless(render: Callable[Concatenate[Any, P], str]) -> Callable[Concatenate[Any, P], str]:
-    """What files and bundles call themselves must not move a cursor: each text becomes one printable line."""
-
-    @wraps(render)
-    def rendered(found: Any, /, *rest: P.args, **options: P.kwargs) -> str:
-        return render(_printable(found), *rest, **options)
-
-    return rendered
-
-
-def _printable(found: Any) -> Any:
-    if isinstance(found, str):
-        return printable(found)
-    if isinstance(found, Mapping):
-        return {_printable(key): _printable(value) for key, value in found.items()}
-    return [_printable(each) for each in found] if isinstance(found, list | tuple) else found
 
 
 @harmless
