@@ -21,6 +21,7 @@ from morelli.attribution.population import ALL
 from morelli.attribution.propositions import chance
 from morelli.attribution.report import Report
 from morelli.errors import OutOfRange, UnreadableBundle
+from morelli.numerics.calibration import relative, threshold
 from morelli.numerics.validation import misleading
 from morelli.storage.evidence import SCHEMA, page
 from morelli.storage.pdf import check_pdf, pdf_of
@@ -71,6 +72,7 @@ def report_html(report: Report, attributor: str | Path | Attributor) -> str:
         "sections": sections,
         "left_out": {"lines": len(verdicts) - len(overview), "sections": len(verdicts) - len(sections)},
         "histogram": "" if single else _all_scores(verdicts, attributor),
+        "one_condition": len({where for _, where in _scored(verdicts)}) == 1,
         "tippett": _tippett(verdicts, attributor),
         "conditions": _conditions(verdicts),
         "attacks": _strongest(content["attack_card"]["attacks"] if content["attack_card"] else []),
@@ -161,17 +163,28 @@ def _section(verdict: dict[str, Any], attributor: Attributor) -> dict[str, Any]:
 
 
 def _all_scores(verdicts: list[dict[str, Any]], attributor: Attributor) -> str:
-    """Judged among own samples, each as seen from the own ones of the condition that it was judged in."""
-    judged = [(v["score"], v["notes"].get("condition", "")) for v in verdicts if v["score"] is not None]
+    """Judged among own samples, each as seen from the own ones of the condition that it was judged in.
+
+    The threshold is drawn where all were judged in one condition: each has its own.
+    """
+    judged = _scored(verdicts)
     if not judged:
         return ""
     seen = np.array([attributor.relative(score, condition) for score, condition in judged])
-    held = attributor.held_out
-    own = np.array([attributor.relative(score) for score in held.tolist()])
-    cut = attributor.relative(attributor.threshold)
-    what = f"Histograms of {len(own)} held-out own scores and {len(seen)} judged ones, with the threshold {cut:.3g}."
+    condition = judged[0][1] if len({where for _, where in judged}) == 1 else None
+    held = attributor.held_out if condition is None else attributor.own_scores().get(condition, attributor.held_out)
+    own = relative(held, held.double()).numpy()
+    cut = None if condition is None else attributor.relative(threshold(held, attributor.rate), condition)
+    what = f"Histograms of {len(own)} held-out own scores and {len(seen)} judged ones" + (
+        "." if cut is None else f", with the threshold {cut:.3g}."
+    )
     unit = "score; of own samples: median 0, 95th percentile 1"
     return score_plot(own, ("judged", seen), [], threshold=cut, unit=unit, what=what)
+
+
+def _scored(verdicts: list[dict[str, Any]]) -> list[tuple[float, str]]:
+    """Score and condition of each sample that has them."""
+    return [(v["score"], v["notes"].get("condition", "")) for v in verdicts if v["score"] is not None]
 
 
 def _tippett(verdicts: list[dict[str, Any]], attributor: Attributor) -> dict[str, str] | None:

@@ -86,7 +86,8 @@ def _declared(found: Mapping[str, Any] | None, ratios: Sequence[Mapping[str, Any
             counts = (
                 f"{wrong['low']:.2%} to {wrong['high']:.2%}, {wrong['sources']} sources, {wrong['samples']} samples"
             )
-            lines.append(f"Of those judged as '{name}', as some here are: {wrong['rate']:.2%} ({counts}).")
+            which = "in all conditions together" if name == "all" else f"judged as '{name}', as some here are"
+            lines.append(f"Of those {which}: {wrong['rate']:.2%} ({counts}).")
     return lines
 
 

@@ -39,18 +39,26 @@ class Frame:
 
 
 def score_plot(
-    own: Values, other: tuple[str, Values] | None, marks: Sequence[float], *, threshold: float, unit: str, what: str
+    own: Values,
+    other: tuple[str, Values] | None,
+    marks: Sequence[float],
+    *,
+    threshold: float | None,
+    unit: str,
+    what: str,
 ) -> str:
     """Held-out own scores as a filled histogram, others outlined, a line for each marked score.
 
     Every histogram adds up to one. What lies far out is drawn at the edge, and its mark says how far.
 
     Args:
-        other: what else is shown, and its scores. unit: of the axis. what: for those who cannot see it.
+        other: what else is shown, and its scores. threshold: None where there is not one for all. unit: of the axis.
+        what: for those who cannot see it.
     """
     groups = [] if other is None or not len(other[1]) else [other]
-    reach = max(float(own.max()), threshold) - float(own.min()) or 1.0
-    low, high = float(own.min()) - 0.1 * reach, max(float(own.max()), threshold) + 1.2 * reach
+    end = float(own.max()) if threshold is None else max(float(own.max()), threshold)
+    reach = end - float(own.min()) or 1.0
+    low, high = float(own.min()) - 0.1 * reach, end + 1.2 * reach
     if groups:
         low = min(low, max(float(np.quantile(groups[0][1], 0.02)), low - reach))
     if marks:
@@ -59,12 +67,14 @@ def score_plot(
     shares = [_shares(values, edges) for values in (own, *(values for _, values in groups))]
     frame = Frame(low, high, (1.25 if marks else 1.1) * max(share.max() for share in shares))
     drawn = [_steps(share, edges, frame, kind) for share, kind in zip(shares, ("own", "other"), strict=False)]
-    drawn.append(_upright(frame, threshold, "dashed"))
+    if threshold is not None:
+        drawn.append(_upright(frame, threshold, "dashed"))
     drawn += [_upright(frame, mark, "mark") for mark in marks]
     if len(marks) == 1:
         drawn.append(_flag(frame, marks[0]))
     legend = [("own", "own, held out"), *(("other", name) for name, _ in groups)]
-    legend.append(("dashed", f"threshold {threshold:.4g}"))
+    if threshold is not None:
+        legend.append(("dashed", f"threshold {threshold:.4g}"))
     return _drawing([*drawn, *_axes(frame, unit, "share")], legend, what)
 
 

@@ -24,6 +24,7 @@ from morelli.app.pages import SECTIONS, stamped, with_attack_card
 from morelli.attribution.places import shares_of
 from morelli.cli.render import verdicts
 from morelli.errors import MorelliError, OutOfRange, UnreadableBundle
+from morelli.numerics.calibration import relative, threshold
 
 ARTEFACTS = Path(__file__).parents[2] / "artefacts"
 SPEC = SampleSpec((3, 16, 16))
@@ -362,3 +363,21 @@ def test_the_tippett_plot_counts_as_the_table_does(inside: Path) -> None:
     page = report_html(report, "declared.attributor")
     assert f"which weigh the same, {cell['misleading_foreign']:.1%} of them above 1" in page
     assert f"{cell['misleading_own']:.1%} of them below 1" in page
+
+
+def test_one_threshold_is_drawn_for_one_condition_alone(tmp_path: Path) -> None:
+    head, own = imprinting_generator(0, 32).head(100), imprinting_samples(60, 1, side=32)
+    learned = morelli.train(head, own, rate=0.05, held_out=20, perturb=("none", "noise:0.1"))
+    plain, noisy = imprinting_samples(3, 7, side=32), imprinting_samples(3, 8, side=32)
+    noisy = (noisy + 0.1 * torch.randn(noisy.shape, generator=torch.Generator().manual_seed(0))).clamp(-1, 1)
+    written(plain, tmp_path / "plain"), written(noisy, tmp_path / "noisy")
+    same, both = attribute(tmp_path / "plain", learned), attribute(tmp_path, learned)
+    assert {judged.verdict.notes["condition"] for judged in same.judged} == {"none"}
+    assert len({judged.verdict.notes["condition"] for judged in both.judged}) == 2
+    page = report_html(same, learned)
+    own = learned.own_scores()["none"]
+    drawn = float(relative(own, torch.tensor([threshold(own, 0.05)])))
+    assert f"judged ones, with the threshold {drawn:.3g}." in page
+    page = report_html(both, learned)
+    assert "every condition has a threshold of its own, and none is drawn" in page
+    assert "judged ones, with the threshold" not in page
