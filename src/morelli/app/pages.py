@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,6 +17,7 @@ import numpy as np
 
 from morelli.app import looking
 from morelli.app.bundles import load_attributor
+from morelli.app.describing import no_option
 from morelli.attribution.attributor import Attributor
 from morelli.attribution.confounds import compared, stored_as
 from morelli.attribution.population import ALL
@@ -31,6 +34,7 @@ from morelli.storage.writing import write_whole
 SHOWN = 200  # lines of the overview
 SECTIONS = 12  # samples that get a section of their own
 CARD_LIMIT = 2**20  # bytes
+UNSAFE = "\\\"'<>&"  # in a style sheet that is escaped as HTML
 SUFFIXES = (".html", ".htm", ".pdf", ".json")
 
 
@@ -72,6 +76,7 @@ def report_html(report: Report, attributor: str | Path | Attributor) -> str:
         "sections": sections,
         "left_out": {"lines": len(verdicts) - len(overview), "sections": len(verdicts) - len(sections)},
         "histogram": "" if single else _all_scores(verdicts, attributor),
+        "page_date": "".join(c for c in content["dated"] or "" if c.isprintable() and c not in UNSAFE),
         "one_condition": len({where for _, where in _scored(verdicts)}) == 1,
         "tippett": _tippett(verdicts, attributor),
         "conditions": _conditions(verdicts),
@@ -100,39 +105,54 @@ def stamped(report: Report, dated: str | None = None) -> Report:
 
     Raises OutOfRange where SOURCE_DATE_EPOCH is no number of seconds.
     """
+    dated = date_of(dated)
+    return replace(report, dated=dated, custody=_again(report, [] if dated is None else ["--dated", dated]))
+
+
+def date_of(dated: str | None) -> str | None:
+    """What `stamped` puts on a report. Raises what it raises."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     if dated is None and epoch:
         try:
-            dated = datetime.fromtimestamp(int(epoch), UTC).isoformat(timespec="seconds")
+            return datetime.fromtimestamp(int(epoch), UTC).isoformat(timespec="seconds")
         except (ValueError, OverflowError, OSError) as error:
             raise OutOfRange(f"SOURCE_DATE_EPOCH is {epoch!r}; expected whole seconds since 1970.") from error
-    return replace(report, dated=dated)
+    return dated
 
 
-def with_attack_card(report: Report, path: str | Path) -> Report:
-    """The report with what the attributor's owner measured of attacks; docs/report.md says what the file holds.
+def with_attack_card(report: Report, card: Mapping[str, Any], path: str | Path) -> Report:
+    """The report with what the attributor's owner measured of attacks, as `read_attack_card` read it from `path`."""
+    return replace(report, attack_card=card, custody=_again(report, ["--attack-card", no_option(str(path))]))
 
-    Raises UnreadableBundle where it is something else.
-    """
+
+def _again(report: Report, more: list[str]) -> Mapping[str, Any] | None:
+    """Custody with more words of the command, where there is one."""
+    if not more or report.custody is None or report.custody["command"] is None:
+        return report.custody
+    return {**report.custody, "command": f"{report.custody['command']} {shlex.join(more)}"}
+
+
+def read_attack_card(path: str | Path) -> dict[str, Any]:
+    """What was measured of attacks, as docs/report.md describes it. Raises UnreadableBundle for anything else."""
     path = Path(path)
     try:
         if path.stat().st_size > CARD_LIMIT:
             raise ValueError(f"more than {CARD_LIMIT} bytes")
         card = json.loads(path.read_text(encoding="utf-8"))
         rows = [_attack(row) for row in card["attacks"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
         said = f"{type(error).__name__}: {error}".splitlines()[0][:160]
         raise UnreadableBundle(f"{path} is no attack card ({said}); docs/report.md says what one holds.") from None
     known = {key: str(card[key]) for key in ("title", "note", "made", "attributor") if card.get(key) is not None}
-    return replace(report, attack_card=known | {"attacks": rows})
+    return known | {"attacks": rows}
 
 
 def _attack(row: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"name": str(row["name"]), "aim": str(row["aim"])}
     for key in ("psnr", "success", "low", "high", "samples"):
         value = row["success"] if key == "success" else row.get(key)
-        if value is not None and (isinstance(value, bool) or not np.isfinite(float(value))):
-            raise ValueError(f"{key} is {value!r}")
+        if value is not None and (type(value) not in (int, float) or not math.isfinite(value)):
+            raise ValueError(f"{key} is {str(value)[:40]!r}")
         found[key] = None if value is None else int(value) if key == "samples" else float(value)
     for key in ("success", "low", "high"):
         if found[key] is not None and not 0 <= found[key] <= 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ from toys import imprinting_generator, imprinting_samples, toy_heads, toy_sample
 
 import morelli
 from morelli import Attributor, Report, SampleSpec, attribute, calibrate, report_html, report_schema, write_report
-from morelli.app.pages import SECTIONS, stamped, with_attack_card
+from morelli.app.pages import SECTIONS, read_attack_card, stamped, with_attack_card
 from morelli.attribution.places import shares_of
 from morelli.cli.render import verdicts
 from morelli.errors import MorelliError, OutOfRange, UnreadableBundle
@@ -169,16 +170,20 @@ def test_attack_cards(inside: Path, tmp_path: Path) -> None:
     row = {"name": "denoising", "aim": "removal", "psnr": 35, "success": 0.25, "low": 0.2, "high": 0.3, "samples": 200}
     other = {"name": "averaging", "aim": "forgery", "success": None}
     (tmp_path / "card.json").write_text(json.dumps({"title": "Ours", "attacks": [row, other]}))
-    told = fits(with_attack_card(report, tmp_path / "card.json"))
+    carded = with_attack_card(report, read_attack_card(tmp_path / "card.json"), "-card.json")
+    told = fits(carded)
+    assert told["custody"]["command"].endswith(" --json --device cpu --attack-card ./-card.json")
     assert told["attack_card"]["attacks"][0]["success"] == 0.25
     assert told["id"] != fits(report)["id"]
-    page = report_html(with_attack_card(report, tmp_path / "card.json"), "declared.attributor")
+    page = report_html(carded, "declared.attributor")
     assert "25.0\u00a0% (20.0\u00a0% to 30.0\u00a0%)" in page and "docs/attacks.md" not in page
-    too_much, too_little = {"name": "a", "aim": "b", "success": 7}, {"name": "a"}
-    for bad in ("[]", "no json", *(json.dumps({"attacks": [each]}) for each in (too_much, too_little))):
+    some = {"name": "a", "aim": "b", "success": 0.5}
+    odd = [some | {"success": 7}, {"name": "a"}, some | {"samples": "1_0"}, some | {"samples": math.inf}]
+    odd += [some | {"success": 10**400}, some | {"psnr": True}]
+    for bad in ("[]", "no json", "[" * 100_000, *(json.dumps({"attacks": [each]}) for each in odd)):
         (tmp_path / "bad.json").write_text(bad)
         with pytest.raises(UnreadableBundle, match="is no attack card"):
-            with_attack_card(report, tmp_path / "bad.json")
+            read_attack_card(tmp_path / "bad.json")
 
 
 def test_what_a_file_says_of_its_origin_is_shown_beside(inside: Path) -> None:
@@ -221,6 +226,9 @@ def test_names_of_files_and_dates_cannot_break_out(inside: Path, tmp_path: Path)
     page = report_html(report, "declared.attributor")
     assert "<script" not in page
     assert page.count("</style>") == 1
+    page = report_html(replace(report, dated="R&D's <day>"), "declared.attributor")
+    assert '@top-right { content: "RDs day"' in page
+    assert "R&amp;D&#39;s &lt;day&gt;</p>" in page
 
 
 def test_dates_are_only_what_was_asked_for(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
