@@ -330,7 +330,10 @@ def test_what_is_not_signed(run, signed: Path) -> None:
     for text in ('{"a": 1}', "[]", "{", '{"attributor": {}, "verdicts": [{"facts": 1}]}'):
         (signed / "no.json").write_text(text)
         assert "no.json is no report" in run("sign", "no.json", "--key", "my.pem")[2]
-    assert "nowhere/a.dsse cannot be written (No such file" in run(*sign, "--out", "nowhere/a.dsse")[2]
+    assert "my.pem/a.dsse cannot be written (File exists" in run(*sign, "--out", "my.pem/a.dsse")[2]
+    (signed / "report.json.dsse.new").write_text("mine")
+    assert run(*sign, "--overwrite")[0] == 0
+    assert (signed / "report.json.dsse.new").read_text() == "mine"
     (signed / "sub").mkdir()
     shutil.copy(signed / "report.html", signed / "sub")
     assert "two reports are called" in run("sign", "report.html", "sub/report.html", "--key", "my.pem")[2]

@@ -172,9 +172,10 @@ def _certify(paths: list[Path], scorer: Scorer, count: int, stage: Stage) -> tup
     found: list[dict[str, Any]] = []
     for item in items(paths):
         reading = scorer.read(item)
-        for row, sample in enumerate(reading.samples[: count - len(found)] if isinstance(reading, Reading) else ()):
-            facts = reading.facts if isinstance(reading, Reading) else {}
-            proof = extractor.certify(sample[None], [facts])
+        if not isinstance(reading, Reading):
+            continue
+        for row, sample in enumerate(reading.samples[: count - len(found)]):
+            proof = extractor.certify(sample[None], [reading.facts])
             row_number = None if extractor.spec.is_image else row
             found.append({"file": item.name, "row": row_number} | proof.figures())
             progress(1)

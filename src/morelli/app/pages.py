@@ -24,11 +24,13 @@ from morelli.attribution.population import ALL
 from morelli.attribution.propositions import chance
 from morelli.attribution.report import Report
 from morelli.errors import OutOfRange, UnreadableBundle
+from morelli.features.protocol import SampleSpec
 from morelli.numerics.calibration import relative, threshold
 from morelli.numerics.validation import misleading
 from morelli.storage.evidence import SCHEMA, page
 from morelli.storage.pdf import check_pdf, pdf_of
 from morelli.storage.plots import score_plot, tippett_plot
+from morelli.storage.samples import Reading
 from morelli.storage.writing import write_whole
 
 SHOWN = 200  # lines of the overview
@@ -50,23 +52,26 @@ def write_report(report: Report, attributor: str | Path | Attributor, path: str 
     """
     path = Path(path)
     check_paths([path])
+    told = report.to_dict()
     if path.suffix.lower() == ".json":
-        content = (json.dumps(report.to_dict(), indent=1) + "\n").encode()
+        content = (json.dumps(told, indent=1) + "\n").encode()
     else:
-        text = report_html(report, attributor)
-        content = text.encode() if path.suffix.lower() != ".pdf" else pdf_of(text, report.to_dict()["id"])
+        text = _html(told, attributor)
+        content = text.encode() if path.suffix.lower() != ".pdf" else pdf_of(text, told["id"])
     write_whole(path, content)
 
 
 def report_html(report: Report, attributor: str | Path | Attributor) -> str:
     """The page that `write_report` writes."""
+    return _html(report.to_dict(), attributor)
+
+
+def _html(content: dict[str, Any], attributor: str | Path | Attributor) -> str:
     if not isinstance(attributor, Attributor):
         attributor = load_attributor(attributor)[0]
-    content = report.to_dict()
     verdicts = content["verdicts"]
     single = len(verdicts) == 1
-    overview = [] if single else [_line(verdict, attributor) for verdict in verdicts[:SHOWN]]
-    sections = [_section(verdict, attributor) for verdict in verdicts[:SECTIONS]]
+    overview, sections = _looked_at(verdicts, attributor)
     for before, after in pairwise(sections):
         after["new_file"] = after["file"] != before["file"]
     extra: dict[str, Any] = {
@@ -160,17 +165,28 @@ def _attack(row: Mapping[str, Any]) -> dict[str, Any]:
     return found | {"note": str(row.get("note") or "")}
 
 
-def _line(verdict: dict[str, Any], attributor: Attributor) -> dict[str, Any]:
-    """One of many."""
+def _looked_at(verdicts: list[dict[str, Any]], attributor: Attributor) -> tuple[list[Any], list[Any]]:
+    """Lines of the overview, none of a single sample, and sections; each file is read once."""
     spec = attributor.extractor.spec
-    reading = looking.read_again(verdict, spec)
+    lines: list[Any] = []
+    sections: list[Any] = []
+    for verdict in verdicts[:SHOWN]:
+        reading = looking.read_again(verdict, spec)
+        if len(verdicts) > 1:
+            lines.append(_line(verdict, reading, spec))
+        if len(sections) < SECTIONS:
+            sections.append(_section(verdict, reading, attributor))
+    return lines, sections
+
+
+def _line(verdict: dict[str, Any], reading: Reading | None, spec: SampleSpec) -> dict[str, Any]:
+    """One of many."""
     return verdict | {"thumbnail": looking.picture(reading, spec, looking.THUMBNAIL) if reading else ""}
 
 
-def _section(verdict: dict[str, Any], attributor: Attributor) -> dict[str, Any]:
+def _section(verdict: dict[str, Any], reading: Reading | None, attributor: Attributor) -> dict[str, Any]:
     """All that there is to see of one."""
     spec = attributor.extractor.spec
-    reading = looking.read_again(verdict, spec)
     found: dict[str, Any] = {"picture": "", "scores": "", "maps": None, "is_picture": spec.is_image, "new_file": True}
     if reading is not None:
         found["picture"] = looking.picture(reading, spec, looking.LOOK)

@@ -21,11 +21,13 @@ from toys import imprinting_generator, imprinting_samples, toy_heads, toy_sample
 
 import morelli
 from morelli import Attributor, Report, SampleSpec, attribute, calibrate, report_html, report_schema, write_report
+from morelli.app import looking
 from morelli.app.pages import SECTIONS, read_attack_card, stamped, with_attack_card
 from morelli.attribution.places import shares_of
 from morelli.cli.render import verdicts
 from morelli.errors import MorelliError, OutOfRange, UnreadableBundle
 from morelli.numerics.calibration import relative, threshold
+from morelli.storage import samples
 
 ARTEFACTS = Path(__file__).parents[2] / "artefacts"
 SPEC = SampleSpec((3, 16, 16))
@@ -389,3 +391,11 @@ def test_one_threshold_is_drawn_for_one_condition_alone(tmp_path: Path) -> None:
     page = report_html(both, learned)
     assert "every condition has a threshold of its own, and none is drawn" in page
     assert "judged ones, with the threshold" not in page
+
+
+def test_a_page_reads_each_file_once(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = attribute(["mine", "theirs"], "declared.attributor")
+    read = []
+    monkeypatch.setattr(looking, "read", lambda path, spec: read.append(path.name) or samples.read(path, spec))
+    report_html(report, "declared.attributor")
+    assert len(read) == len(report.judged) == 8
