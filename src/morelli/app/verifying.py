@@ -68,11 +68,11 @@ def _subjects(statement: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Role, name and digest of each."""
     try:
         found = [(each["annotations"]["role"], each["name"], each["digest"]["sha256"]) for each in statement["subject"]]
+        if all(isinstance(word, str) for words in found for word in words):
+            return found
     except (KeyError, TypeError):
-        found = [(None, None, None)]
-    if not all(isinstance(word, str) for words in found for word in words):
-        raise MorelliError("what was signed names no files; expected what `morelli sign` wrote.")
-    return found
+        pass
+    raise MorelliError("what was signed names no files; expected what `morelli sign` wrote.")
 
 
 def _compared(

@@ -135,7 +135,8 @@ def population(found: Mapping[str, Any]) -> str:
 def _pooled(found: Mapping[str, Any]) -> str:
     if found["p_value"] is None:
         return "together: no sample could be judged"
-    line = f"together: {found['samples']} samples are {found['outcome']}, p-value {chance(found['p_value'])}"
+    count = "1 sample is" if found["samples"] == 1 else f"{found['samples']} samples are"
+    line = f"together: {count} {found['outcome']}, p-value {chance(found['p_value'])}"
     evidence = found.get("log10_e_value")
     return line if evidence is None else f"{line}, e-value against the model {_power(evidence)}"
 

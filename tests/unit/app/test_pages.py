@@ -332,6 +332,7 @@ def test_the_same_pixels_in_other_files_are_one_sample(inside: Path, tmp_path: P
     assert len({judged.facts["sha256"] for judged in report.judged}) == 4
     assert report.together is not None and report.queue is not None
     assert report.together["samples"] == report.queue["samples"] == 1
+    assert "together: 1 sample is " in verdicts(report.to_dict())
 
 
 def test_the_terminal_warns_of_what_the_page_warns_of(inside: Path) -> None:
