@@ -5,6 +5,8 @@ import os
 import sys
 from pathlib import Path
 
+from morelli.attribution.propositions import chance
+
 SHOWN = 50
 
 report = json.loads(Path(sys.argv[1]).read_text())
@@ -13,7 +15,7 @@ with open(os.environ["GITHUB_OUTPUT"], "a") as outputs:
         outputs.write(f"{outcome.replace(' ', '-')}={count}\n")
 
 rows = [
-    (verdict["outcome"], verdict["file"], "–" if verdict["p_value"] is None else f"{verdict['p_value']:.4f}")
+    (verdict["outcome"], verdict["file"], "–" if verdict["p_value"] is None else chance(verdict["p_value"]))
     for verdict in report["verdicts"]
 ]
 rows += [("refused", refused["file"], "–") for refused in report["refused"]]

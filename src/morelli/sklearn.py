@@ -39,7 +39,8 @@ class AttributorClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn
     """Does a sample come from the model? An `Attributor` behind the methods of scikit-learn and PyOD.
 
     Labels: 1 is own (made by the model), 0 is other. Of any other two labels the larger is own, so that −1 and 1 mean
-    the same. `predict` gives them back, and `inconclusive` for a sample about which nothing can be said.
+    the same, if `inconclusive` is something else. `predict` gives them back, and `inconclusive` for a sample about
+    which nothing can be said.
 
     Signs: `decision_function` is PyOD's: higher = less like the model, above `threshold_` (0) not attributed.
     `score_samples` is scikit-learn's: higher = more like the model. There is no `predict_proba`: a p-value is
@@ -54,7 +55,7 @@ class AttributorClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn
         detector: in place of the method's own. Without a head "lda" where there are other samples, else "mahalanobis".
         rate: false-rejection rate: own samples are rejected at most this often.
         held_out, folds, seed: see `morelli.train`. method to bf16: the same, for a head only.
-        inconclusive: what `predict` calls samples that are neither.
+        inconclusive: what `predict` calls samples that are neither. With labels 0 and 1 it may be 0, as others.
         device: where to compute. Arrays come back in any case.
     Attributes:
         attributor_: what was fitted; `morelli.save(clf.attributor_, path)` writes it.
@@ -118,7 +119,8 @@ class AttributorClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn
                 samples are put in shape. Without a head [n, features].
             y: [n] labels; None where all are own.
         Raises:
-            ValueError: as scikit-learn does, for what is no array of finite numbers, or not two labels.
+            ValueError: as scikit-learn does, for what is no array of finite numbers, or not two labels; or where
+                `inconclusive` is that of own samples, or −1 and a label.
             MorelliError: see `morelli.train`.
         """
         found, own = self._checked_for_fit(X, y)
@@ -189,6 +191,8 @@ class AttributorClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn
             found = np.array([0, 1])
         if len(found) != 2:
             raise ValueError(f"y has {len(found)} class(es); expected 2: 1 for own samples, 0 for others.")
+        if self.inconclusive in found[1:].tolist() or (self.inconclusive == -1 and -1 in found.tolist()):
+            raise ValueError(f"inconclusive is {self.inconclusive!r}, which is a label in y; expected another value.")
         self.classes_ = found
         own = np.ones(len(values), bool) if labels is None else labels == found[1]
         return values, own

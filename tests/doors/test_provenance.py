@@ -88,6 +88,14 @@ def statement(place: Path) -> dict:
     return json.loads(base64.b64decode(json.loads((place / "report.json.dsse").read_text())["payload"]))
 
 
+def odd_predicates(said: dict) -> list[str]:
+    without = {key: value for key, value in said.items() if key != "predicate"}
+    odd = [
+        said | {"predicate": predicate} for predicate in (3, [], {}, {"attributor": 3}, {"attributor": {"name": "a"}})
+    ]
+    return [json.dumps(each) for each in (without, *odd)]
+
+
 def test_facts_alone(run, place: Path) -> None:
     code, out, _ = run("provenance", "suspects")
     assert code == 0
@@ -110,6 +118,22 @@ def test_what_is_no_picture_is_refused(run, place: Path) -> None:
     assert "Doe" not in out
     assert run("provenance", "nowhere")[0] == 2
     assert "holds no certificate" in run("provenance", "suspects", "--trust", "my.pem")[2]
+    (place / "bad.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    assert "holds a damaged certificate" in run("provenance", "suspects", "--trust", "bad.pem")[2]
+
+
+def test_names_of_files_forge_no_lines(run, place: Path) -> None:
+    name = "a\nb.png: nothing found\x1b[2K.png"
+    shutil.copy(place / "suspects" / "own.png", place / name)
+    out = run("provenance", name)[1]
+    assert "a\\nb.png: nothing found\\x1b[2K.png: nothing found\n" in out
+    assert "\x1b" not in out and len(out.splitlines()) == 3
+    report = json.loads((place / "report.json").read_text())
+    report["verdicts"][0]["file"] = "gone\nverified"
+    (place / "report.json").write_text(json.dumps(report))
+    assert run("sign", "report.json", "--key", "my.pem")[0] == 0
+    out = run(*VERIFY)[1]
+    assert "not verified: gone\\nverified, which was judged, is missing" in out
 
 
 def test_manifests_and_roots(run, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,6 +151,9 @@ def test_manifests_and_roots(run, place: Path, monkeypatch: pytest.MonkeyPatch) 
     assert f"says of its origin: {line}" in run(*words)[1]
     monkeypatch.setitem(sys.modules, "c2pa", None)
     assert "says of its origin: c.png: C2PA not looked for" in run(*words)[1]
+    out = run("provenance", "c.png")[1]
+    assert "c.png: C2PA not looked for, though the file may hold a manifest" in out
+    assert "nothing found" not in out and out.count("not looked for") == 1
 
 
 def test_beside_the_verdict_and_never_in_it(run, place: Path) -> None:
@@ -204,6 +231,26 @@ def test_a_sound_copy_does_not_hide_an_altered_report(run, signed: Path) -> None
     assert "report.json was altered" in out
 
 
+def test_a_report_under_the_name_of_another_is_altered(run, signed: Path) -> None:
+    shutil.copy(signed / "report.html", signed / "report.json")
+    code, out, _ = run(VERIFY[0], "report.json", *VERIFY[2:])
+    assert code == 2
+    assert "report.json was altered" in out
+    states = {file["file"]: file["state"] for file in json.loads(run(*VERIFY, "--json")[1])["files"]}
+    assert (states["report.json"], states["report.html"]) == ("altered", "not looked at")
+
+
+@pytest.mark.parametrize("name", ["shard.tar/a.png", "rows.parquet/17"])
+def test_samples_inside_of_larger_files_are_not_looked_at(run, place: Path, name: str) -> None:
+    report = json.loads((place / "report.json").read_text())
+    report["verdicts"][0]["file"] = name
+    (place / "report.json").write_text(json.dumps(report))
+    assert run("sign", "report.json", "--key", "my.pem")[0] == 0
+    code, out, _ = run(*VERIFY)
+    assert code == 0
+    assert f"not looked at  judged  {name}\n" in out
+
+
 def test_judged_files(run, signed: Path) -> None:
     own, told = signed / "suspects" / "own.png", signed / "suspects" / "told.png"
     own.write_bytes(own.read_bytes() + b"\0")
@@ -246,12 +293,17 @@ def test_another_statement_of_the_same_key_does_not_pass(run, signed: Path) -> N
     from morelli.app.signing import PREDICATE
     from morelli.storage.signing import seal
 
-    other = json.dumps(statement(signed) | {"predicateType": "https://slsa.dev/provenance/v1"}).encode()
+    whole = statement(signed)
+    other = json.dumps(whole | {"predicateType": "https://slsa.dev/provenance/v1"}).encode()
     (signed / "report.json.dsse").write_bytes(seal(other, (signed / "my.pem").read_bytes()))
     code, out, _ = run(*VERIFY)
     assert code == 2
     assert "no report of Morelli's: 'https://slsa.dev/provenance/v1'" in out
-    odd = json.dumps(statement(signed) | {"subject": [{}]} | {"predicateType": PREDICATE}).encode()
+    for text in ("hello", "[]", "3", "[" * 100_000, *odd_predicates(whole)):
+        (signed / "report.json.dsse").write_bytes(seal(text.encode(), (signed / "my.pem").read_bytes()))
+        code, out, _ = run(*VERIFY)
+        assert (code, out[: out.index("'")]) == (2, "not verified: what was signed is no report of Morelli")
+    odd = json.dumps(whole | {"subject": [{}]} | {"predicateType": PREDICATE}).encode()
     (signed / "report.json.dsse").write_bytes(seal(odd, (signed / "my.pem").read_bytes()))
     assert "names no files" in run(*VERIFY)[2]
 
@@ -278,7 +330,10 @@ def test_what_is_not_signed(run, signed: Path) -> None:
     for text in ('{"a": 1}', "[]", "{", '{"attributor": {}, "verdicts": [{"facts": 1}]}'):
         (signed / "no.json").write_text(text)
         assert "no.json is no report" in run("sign", "no.json", "--key", "my.pem")[2]
-    assert "nowhere/a.dsse cannot be written (No such file" in run(*sign, "--out", "nowhere/a.dsse")[2]
+    assert "my.pem/a.dsse cannot be written (File exists" in run(*sign, "--out", "my.pem/a.dsse")[2]
+    (signed / "report.json.dsse.new").write_text("mine")
+    assert run(*sign, "--overwrite")[0] == 0
+    assert (signed / "report.json.dsse.new").read_text() == "mine"
     (signed / "sub").mkdir()
     shutil.copy(signed / "report.html", signed / "sub")
     assert "two reports are called" in run("sign", "report.html", "sub/report.html", "--key", "my.pem")[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import jsonschema
@@ -44,8 +45,25 @@ def test_several_reports_and_the_schema(run) -> None:  # type: ignore[no-untyped
     page = Path("new/r.html").read_text()
     assert "some day" in page and "50.0\u00a0%" in page and told["id"] in page
     jsonschema.validate(told, json.loads(run("schema")))
-    again = json.loads(run(*told["custody"]["command"].split()[1:]))
-    assert again["verdicts"] == told["verdicts"]
+    assert json.loads(run(*shlex.split(told["custody"]["command"])[1:])) == told
+
+
+def test_names_that_look_like_options_come_back(run) -> None:  # type: ignore[no-untyped-def]
+    Path("rows.csv").rename("-rows.csv")
+    told = json.loads(run("attribute", "--with", BUNDLE, "--json", "--", "-rows.csv"))
+    assert told["verdicts"]
+    again = json.loads(run(*shlex.split(told["custody"]["command"])[1:]))
+    assert (again["verdicts"], again["custody"]) == (told["verdicts"], told["custody"])
+
+
+def test_card_and_date_are_read_before_anything_is_judged(run, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    Path("card.json").write_text("{}")
+    words = ("attribute", "nowhere.csv", "--with", BUNDLE)
+    with pytest.raises(MorelliError, match="is no attack card"):
+        run(*words, "--attack-card", "card.json")
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "soon")
+    with pytest.raises(MorelliError, match="'soon'"):
+        run(*words)
 
 
 def test_what_cannot_be_written_is_refused_at_once(run) -> None:  # type: ignore[no-untyped-def]

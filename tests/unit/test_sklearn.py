@@ -76,7 +76,7 @@ def test_own_samples_are_enough() -> None:
 def test_other_labels(names: tuple[object, object]) -> None:
     rows, labels = clouds()
     given = np.array([names[label] for label in labels])
-    found = AttributorClassifier(rate=0.1).fit(rows, given).predict(rows)
+    found = AttributorClassifier(rate=0.1, inconclusive=9).fit(rows, given).predict(rows)
     assert found.dtype == given.dtype
     assert (found == given).mean() > 0.9
 
@@ -105,6 +105,10 @@ def test_folds_calibrate_on_every_own_sample() -> None:
 
 def test_mistakes_are_named() -> None:
     rows, labels = clouds()
+    with pytest.raises(ValueError, match="inconclusive is -1, which is a label in y"):
+        AttributorClassifier(rate=0.1).fit(rows, 2 * labels - 1)
+    with pytest.raises(ValueError, match="inconclusive is 'own'"):
+        AttributorClassifier(rate=0.1, inconclusive="own").fit(rows, np.where(labels, "own", "fake"))
     with pytest.raises(MorelliError, match="epochs, bf16 given without a head"):
         AttributorClassifier(epochs=3, bf16=True).fit(rows, labels)
     with pytest.raises(MorelliError, match="no detector 'distance' of vectors"):

@@ -57,7 +57,8 @@ def attribute(
         certify: solve the inversions of the first so many samples again, exactly and in float64 (seconds each), and
             report how far those that were judged are from the optimum; or search their latents again from four times as
             many starts, and report what was best.
-        together: all samples are of one source: judge them at once as well, which is surer. Copies count once.
+        together: all samples are of one source: judge them at once as well, which is surer. Copies count once, in
+            whatever file the same pixels or numbers lie.
         fdr: also name the samples of this queue that are not attributed at this false-discovery rate: of those, at
             most such a share is of the model on average. Copies count once. See
             `numerics.calibration.benjamini_hochberg`.
@@ -135,11 +136,12 @@ def _report(
 
 
 def _once(judged: tuple[JudgedFile, ...]) -> list[JudgedFile]:
-    """Of each sample that could be judged, the first copy."""
+    """Of each sample that could be judged, the first copy: of the same pixels, whatever file they lie in."""
     found: dict[Any, JudgedFile] = {}
     for each in judged:
         if each.verdict.outcome is not Outcome.INCONCLUSIVE:
-            found.setdefault((each.facts.get("sha256", each.file), each.row), each)
+            content = each.facts.get("decoded_sha256") or each.facts.get("sha256", each.file)
+            found.setdefault((content, each.row), each)
     return list(found.values())
 
 
@@ -170,9 +172,10 @@ def _certify(paths: list[Path], scorer: Scorer, count: int, stage: Stage) -> tup
     found: list[dict[str, Any]] = []
     for item in items(paths):
         reading = scorer.read(item)
-        for row, sample in enumerate(reading.samples[: count - len(found)] if isinstance(reading, Reading) else ()):
-            facts = reading.facts if isinstance(reading, Reading) else {}
-            proof = extractor.certify(sample[None], [facts])
+        if not isinstance(reading, Reading):
+            continue
+        for row, sample in enumerate(reading.samples[: count - len(found)]):
+            proof = extractor.certify(sample[None], [reading.facts])
             row_number = None if extractor.spec.is_image else row
             found.append({"file": item.name, "row": row_number} | proof.figures())
             progress(1)

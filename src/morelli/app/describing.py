@@ -60,13 +60,18 @@ def custody(source: str | Path | Sequence[str | Path], bundle: str, settings: Ma
     named = [str(source)] if isinstance(source, str | Path) else [str(each) for each in source]
     command = None
     if bundle and len(named) <= NAMED:
-        words = ["morelli", "attribute", *named, "--with", bundle, "--json"]
+        words = ["morelli", "attribute", *map(no_option, named), "--with", no_option(bundle), "--json"]
         for key, value in settings.items():
             words += [f"--{key}"] if value is True else [f"--{key}", str(value)] if value else []
         command = shlex.join(words)
     versions = {name: version(package) for name, package in LIBRARIES.items()}
     made = {"morelli": __version__, "python": platform.python_version()} | versions
     return {"versions": made, "settings": dict(settings), "command": command}
+
+
+def no_option(path: str) -> str:
+    """A path as a command line takes it, whatever it begins with."""
+    return f"./{path}" if path.startswith("-") else path
 
 
 def promise(attributor: Attributor) -> str:

@@ -18,7 +18,7 @@ from morelli.detectors.stacked import Stacked
 from morelli.errors import MorelliError
 from morelli.features.imprint import Imprint
 from morelli.features.protocol import SampleSpec, Turnable
-from morelli.numerics.calibration import usual
+from morelli.numerics.calibration import threshold, usual
 from morelli.numerics.file_form import USUAL
 from morelli.storage.depth import to_eight_bits
 from morelli.storage.figures import map_uri, picture_uri, scale_uri
@@ -55,7 +55,7 @@ def scores(verdict: Mapping[str, Any], attributor: Attributor) -> str:
         centre, reach = usual(own)
         there = population.judged.condition == list(population.own).index(condition)
         other = "other sources", (population.judged.score[there] * reach + centre).numpy()
-    score, cut = verdict["score"], replace(attributor, held_out=own, experts=None).threshold
+    score, cut = verdict["score"], threshold(own, attributor.rate)
     beyond = int((own >= score).sum())
     what = (
         f"Histogram of {len(own)} held-out own scores, from {float(own.min()):.4g} to {float(own.max()):.4g}, with the "

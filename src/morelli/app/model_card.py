@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from morelli._version import __version__
+from morelli.app.describing import promise
 from morelli.attribution.attributor import Attributor
 from morelli.attribution.report import LIMITS
 from morelli.numerics.head import Head
@@ -74,7 +75,7 @@ Says of a sample whether one certain model made it, with a p-value. It is read b
 {_table(rows)}
 ## What a verdict means
 
-An own sample is "not attributed" with probability at most {fitted.rate:.2%}. {_population(fitted)} {LIMITS}
+{promise(fitted)} {_population(fitted)} {LIMITS}
 
 ## Warnings
 

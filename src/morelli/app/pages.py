@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,18 +17,26 @@ import numpy as np
 
 from morelli.app import looking
 from morelli.app.bundles import load_attributor
+from morelli.app.describing import no_option
 from morelli.attribution.attributor import Attributor
+from morelli.attribution.confounds import compared, stored_as
 from morelli.attribution.population import ALL
+from morelli.attribution.propositions import chance
 from morelli.attribution.report import Report
 from morelli.errors import OutOfRange, UnreadableBundle
+from morelli.features.protocol import SampleSpec
+from morelli.numerics.calibration import relative, threshold
+from morelli.numerics.validation import misleading
 from morelli.storage.evidence import SCHEMA, page
 from morelli.storage.pdf import check_pdf, pdf_of
 from morelli.storage.plots import score_plot, tippett_plot
+from morelli.storage.samples import Reading
 from morelli.storage.writing import write_whole
 
 SHOWN = 200  # lines of the overview
 SECTIONS = 12  # samples that get a section of their own
 CARD_LIMIT = 2**20  # bytes
+UNSAFE = "\\\"'<>&"  # in a style sheet that is escaped as HTML
 SUFFIXES = (".html", ".htm", ".pdf", ".json")
 
 
@@ -42,33 +52,38 @@ def write_report(report: Report, attributor: str | Path | Attributor, path: str 
     """
     path = Path(path)
     check_paths([path])
+    told = report.to_dict()
     if path.suffix.lower() == ".json":
-        content = (json.dumps(report.to_dict(), indent=1) + "\n").encode()
+        content = (json.dumps(told, indent=1) + "\n").encode()
     else:
-        text = report_html(report, attributor)
-        content = text.encode() if path.suffix.lower() != ".pdf" else pdf_of(text, report.to_dict()["id"])
+        text = _html(told, attributor)
+        content = text.encode() if path.suffix.lower() != ".pdf" else pdf_of(text, told["id"])
     write_whole(path, content)
 
 
 def report_html(report: Report, attributor: str | Path | Attributor) -> str:
     """The page that `write_report` writes."""
+    return _html(report.to_dict(), attributor)
+
+
+def _html(content: dict[str, Any], attributor: str | Path | Attributor) -> str:
     if not isinstance(attributor, Attributor):
         attributor = load_attributor(attributor)[0]
-    content = report.to_dict()
     verdicts = content["verdicts"]
     single = len(verdicts) == 1
-    overview = [] if single else [_line(verdict, attributor) for verdict in verdicts[:SHOWN]]
-    sections = [_section(verdict, attributor) for verdict in verdicts[:SECTIONS]]
+    overview, sections = _looked_at(verdicts, attributor)
     for before, after in pairwise(sections):
         after["new_file"] = after["file"] != before["file"]
     extra: dict[str, Any] = {
+        "chance": chance,
         "single": single,
         "overview": overview,
         "sections": sections,
         "left_out": {"lines": len(verdicts) - len(overview), "sections": len(verdicts) - len(sections)},
         "histogram": "" if single else _all_scores(verdicts, attributor),
+        "page_date": "".join(c for c in content["dated"] or "" if c.isprintable() and c not in UNSAFE),
+        "one_condition": len({where for _, where in _scored(verdicts)}) == 1,
         "tippett": _tippett(verdicts, attributor),
-        "tippett_of": _where(verdicts),
         "conditions": _conditions(verdicts),
         "attacks": _strongest(content["attack_card"]["attacks"] if content["attack_card"] else []),
     }
@@ -95,39 +110,54 @@ def stamped(report: Report, dated: str | None = None) -> Report:
 
     Raises OutOfRange where SOURCE_DATE_EPOCH is no number of seconds.
     """
+    dated = date_of(dated)
+    return replace(report, dated=dated, custody=_again(report, [] if dated is None else ["--dated", dated]))
+
+
+def date_of(dated: str | None) -> str | None:
+    """What `stamped` puts on a report. Raises what it raises."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     if dated is None and epoch:
         try:
-            dated = datetime.fromtimestamp(int(epoch), UTC).isoformat(timespec="seconds")
+            return datetime.fromtimestamp(int(epoch), UTC).isoformat(timespec="seconds")
         except (ValueError, OverflowError, OSError) as error:
             raise OutOfRange(f"SOURCE_DATE_EPOCH is {epoch!r}; expected whole seconds since 1970.") from error
-    return replace(report, dated=dated)
+    return dated
 
 
-def with_attack_card(report: Report, path: str | Path) -> Report:
-    """The report with what the attributor's owner measured of attacks; docs/report.md says what the file holds.
+def with_attack_card(report: Report, card: Mapping[str, Any], path: str | Path) -> Report:
+    """The report with what the attributor's owner measured of attacks, as `read_attack_card` read it from `path`."""
+    return replace(report, attack_card=card, custody=_again(report, ["--attack-card", no_option(str(path))]))
 
-    Raises UnreadableBundle where it is something else.
-    """
+
+def _again(report: Report, more: list[str]) -> Mapping[str, Any] | None:
+    """Custody with more words of the command, where there is one."""
+    if not more or report.custody is None or report.custody["command"] is None:
+        return report.custody
+    return {**report.custody, "command": f"{report.custody['command']} {shlex.join(more)}"}
+
+
+def read_attack_card(path: str | Path) -> dict[str, Any]:
+    """What was measured of attacks, as docs/report.md describes it. Raises UnreadableBundle for anything else."""
     path = Path(path)
     try:
         if path.stat().st_size > CARD_LIMIT:
             raise ValueError(f"more than {CARD_LIMIT} bytes")
         card = json.loads(path.read_text(encoding="utf-8"))
         rows = [_attack(row) for row in card["attacks"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
         said = f"{type(error).__name__}: {error}".splitlines()[0][:160]
         raise UnreadableBundle(f"{path} is no attack card ({said}); docs/report.md says what one holds.") from None
     known = {key: str(card[key]) for key in ("title", "note", "made", "attributor") if card.get(key) is not None}
-    return replace(report, attack_card=known | {"attacks": rows})
+    return known | {"attacks": rows}
 
 
 def _attack(row: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"name": str(row["name"]), "aim": str(row["aim"])}
     for key in ("psnr", "success", "low", "high", "samples"):
         value = row["success"] if key == "success" else row.get(key)
-        if value is not None and (isinstance(value, bool) or not np.isfinite(float(value))):
-            raise ValueError(f"{key} is {value!r}")
+        if value is not None and (type(value) not in (int, float) or not math.isfinite(value)):
+            raise ValueError(f"{key} is {str(value)[:40]!r}")
         found[key] = None if value is None else int(value) if key == "samples" else float(value)
     for key in ("success", "low", "high"):
         if found[key] is not None and not 0 <= found[key] <= 1:
@@ -135,58 +165,78 @@ def _attack(row: Mapping[str, Any]) -> dict[str, Any]:
     return found | {"note": str(row.get("note") or "")}
 
 
-def _line(verdict: dict[str, Any], attributor: Attributor) -> dict[str, Any]:
-    """One of many."""
+def _looked_at(verdicts: list[dict[str, Any]], attributor: Attributor) -> tuple[list[Any], list[Any]]:
+    """Lines of the overview, none of a single sample, and sections; each file is read once."""
     spec = attributor.extractor.spec
-    reading = looking.read_again(verdict, spec)
+    lines: list[Any] = []
+    sections: list[Any] = []
+    for verdict in verdicts[:SHOWN]:
+        reading = looking.read_again(verdict, spec)
+        if len(verdicts) > 1:
+            lines.append(_line(verdict, reading, spec))
+        if len(sections) < SECTIONS:
+            sections.append(_section(verdict, reading, attributor))
+    return lines, sections
+
+
+def _line(verdict: dict[str, Any], reading: Reading | None, spec: SampleSpec) -> dict[str, Any]:
+    """One of many."""
     return verdict | {"thumbnail": looking.picture(reading, spec, looking.THUMBNAIL) if reading else ""}
 
 
-def _section(verdict: dict[str, Any], attributor: Attributor) -> dict[str, Any]:
+def _section(verdict: dict[str, Any], reading: Reading | None, attributor: Attributor) -> dict[str, Any]:
     """All that there is to see of one."""
     spec = attributor.extractor.spec
-    reading = looking.read_again(verdict, spec)
     found: dict[str, Any] = {"picture": "", "scores": "", "maps": None, "is_picture": spec.is_image, "new_file": True}
     if reading is not None:
         found["picture"] = looking.picture(reading, spec, looking.LOOK)
     if verdict["score"] is not None:
         found["scores"] = looking.scores(verdict, attributor)
         found["maps"] = None if reading is None else looking.maps(verdict, reading, attributor)
+    own = attributor.card.get("own", {}).get("facts")
+    found |= {"is_stored": bool(stored_as(verdict["facts"])), "compared": compared(verdict["facts"], own)}
     return verdict | found
 
 
 def _all_scores(verdicts: list[dict[str, Any]], attributor: Attributor) -> str:
-    """Judged among own samples, each as seen from the own ones of the condition that it was judged in."""
-    judged = [(v["score"], v["notes"].get("condition", "")) for v in verdicts if v["score"] is not None]
+    """Judged among own samples, each as seen from the own ones of the condition that it was judged in.
+
+    The threshold is drawn where all were judged in one condition: each has its own.
+    """
+    judged = _scored(verdicts)
     if not judged:
         return ""
     seen = np.array([attributor.relative(score, condition) for score, condition in judged])
-    held = attributor.held_out
-    own = np.array([attributor.relative(score) for score in held.tolist()])
-    cut = attributor.relative(attributor.threshold)
-    what = f"Histograms of {len(own)} held-out own scores and {len(seen)} judged ones, with the threshold {cut:.3g}."
+    condition = judged[0][1] if len({where for _, where in judged}) == 1 else None
+    held = attributor.held_out if condition is None else attributor.own_scores().get(condition, attributor.held_out)
+    own = relative(held, held.double()).numpy()
+    cut = None if condition is None else attributor.relative(threshold(held, attributor.rate), condition)
+    what = f"Histograms of {len(own)} held-out own scores and {len(seen)} judged ones" + (
+        "." if cut is None else f", with the threshold {cut:.3g}."
+    )
     unit = "score; of own samples: median 0, 95th percentile 1"
     return score_plot(own, ("judged", seen), [], threshold=cut, unit=unit, what=what)
 
 
-def _tippett(verdicts: list[dict[str, Any]], attributor: Attributor) -> str:
-    """Ratios that were left out in turn, of the condition of a single sample, else of all."""
+def _scored(verdicts: list[dict[str, Any]]) -> list[tuple[float, str]]:
+    """Score and condition of each sample that has them."""
+    return [(v["score"], v["notes"].get("condition", "")) for v in verdicts if v["score"] is not None]
+
+
+def _tippett(verdicts: list[dict[str, Any]], attributor: Attributor) -> dict[str, str] | None:
+    """Ratios that were left out in turn: the `plot`, and the condition it is `of`: a single sample's, else all."""
     population = attributor.population
     if population is None or not population.left_out:
-        return ""
+        return None
     ratio = verdicts[0]["likelihood_ratio"] if len(verdicts) == 1 else None
-    where = _where(verdicts)
-    own, foreign = (side.values.double().numpy() for side in population.validated(where))
+    where = ALL if ratio is None else str(ratio["condition"])
+    own, foreign = population.validated(where)
+    below, above = misleading(own, foreign)
     what = (
-        f"Tippett plot in condition {where}: {len(own)} ratios of own samples, {np.mean(own < 0):.1%} of them below 1, "
-        f"and {len(foreign)} of other sources, {np.mean(foreign > 0):.1%} of them above 1."
+        f"Tippett plot in condition {where}: {len(own.values)} ratios of own samples, {below:.1%} of them below 1, and "
+        f"{len(foreign.values)} of {foreign.count} other sources, which weigh the same, {above:.1%} of them above 1."
     )
-    return tippett_plot(own, foreign, None if ratio is None else ratio["log10"], what)
-
-
-def _where(verdicts: list[dict[str, Any]]) -> str:
-    ratio = verdicts[0]["likelihood_ratio"] if len(verdicts) == 1 else None
-    return ALL if ratio is None else str(ratio["condition"])
+    return {"plot": tippett_plot(own, foreign, None if ratio is None else ratio["log10"], what), "of": where}
 
 
 def _strongest(attacks: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,4 +45,8 @@ def _roots(path: Path) -> str:
         raise MorelliError(f"{path} cannot be read ({error}); expected certificates in PEM.") from error
     if "BEGIN CERTIFICATE" not in text:
         raise MorelliError(f"{path} holds no certificate; expected root certificates in PEM.")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)  # reads each, and nothing else
+    except ssl.SSLError as error:
+        raise MorelliError(f"{path} holds a damaged certificate; expected root certificates in PEM.") from error
     return text

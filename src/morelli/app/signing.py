@@ -6,7 +6,6 @@ Source: in-toto attestation framework v1.0 (Statement, ResourceDescriptor).
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from hashlib import file_digest
@@ -16,6 +15,7 @@ from typing import Any
 from morelli._version import __version__
 from morelli.errors import MismatchError, MorelliError
 from morelli.storage.signing import seal
+from morelli.storage.writing import write_whole
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://morelli.readthedocs.io/report/v1"  # a name; nothing is fetched
@@ -54,13 +54,7 @@ def sign(
     if out.exists() and not overwrite:
         raise MorelliError(f"{out} exists. Name another file, or overwrite it (`--overwrite`).")
     envelope = seal(json.dumps(_statement(paths, time), sort_keys=True).encode(), read_bytes(Path(key)), passphrase)
-    copy = out.with_name(out.name + ".new")
-    try:
-        copy.write_bytes(envelope)
-        os.replace(copy, out)
-    except OSError as error:
-        copy.unlink(missing_ok=True)
-        raise MorelliError(f"{out} cannot be written ({error.strerror}). Check folder and rights.") from error
+    write_whole(out, envelope)
     return out
 
 

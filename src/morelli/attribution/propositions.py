@@ -1,4 +1,4 @@
-"""What a likelihood ratio is about, and the words for how much it says."""
+"""What a likelihood ratio is about, the words for how much it says, and p-values as people read them."""
 
 from __future__ import annotations
 
@@ -27,3 +27,8 @@ def sentence(log10_ratio: float) -> str:
         f"The score is {10 ** abs(log10_ratio):.3g} times more probable if {first} than if {second}: "
         f"{support(log10_ratio)}."
     )
+
+
+def chance(p_value: float) -> str:
+    """Four digits, of small ones the first two that count: no p-value is 0."""
+    return f"{p_value:.4f}" if p_value >= 0.001 else f"{p_value:.2g}"

@@ -145,7 +145,7 @@ class Report:
             "attributor": attributor,
             "summary": self.counts(),
             "verdicts": verdicts,
-            "confounds": split_by_storage((each.verdict.outcome.value, each.facts) for each in self.judged),
+            "confounds": split_by_storage((each.file, each.verdict.outcome.value, each.facts) for each in self.judged),
             "refused": [refused.to_dict() for refused in self.refused],
             "together": None if self.together is None else dict(self.together),
             "queue": None if self.queue is None else dict(self.queue),

@@ -4,11 +4,32 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
 
 from morelli.cli.progress import errors
 from morelli.errors import printable
+
+P = ParamSpec("P")
+
+
+def harmless(render: Callable[Concatenate[Any, P], str]) -> Callable[Concatenate[Any, P], str]:
+    """What files and bundles call themselves must not move a cursor: each text becomes one printable line."""
+
+    @wraps(render)
+    def rendered(found: Any, /, *rest: P.args, **options: P.kwargs) -> str:
+        return render(_printable(found), *rest, **options)
+
+    return rendered
+
+
+def _printable(found: Any) -> Any:
+    if isinstance(found, str):
+        return printable(found)
+    if isinstance(found, Mapping):
+        return {_printable(key): _printable(value) for key, value in found.items()}
+    return [_printable(each) for each in found] if isinstance(found, list | tuple) else found
 
 
 def answer(found: Mapping[str, Any], text: str, as_json: bool) -> None:

@@ -266,10 +266,10 @@ def attribute(
         jobs.refuse(out, [name for name, given in with_report.items() if given])
         jobs.run(files, attributor, out, column, batch, actors, gpus, address, device, as_json)
     from morelli.app.attributing import attribute as run
-    from morelli.app.pages import check_paths, stamped, with_attack_card, write_report
+    from morelli.app.pages import check_paths, date_of, read_attack_card, stamped, with_attack_card, write_report
 
     check_paths(report or ())
-
+    dated, card = date_of(dated), None if attack_card is None else read_attack_card(attack_card)
     with bars() as stage:
         found = run(
             files,
@@ -282,11 +282,12 @@ def attribute(
             stage=stage,
         )
     found = stamped(found, dated)
-    if attack_card is not None:
-        found = with_attack_card(found, attack_card)
+    if attack_card is not None and card is not None:
+        found = with_attack_card(found, card, attack_card)
     for path in report or ():
         write_report(found, attributor, path)
-    answer(found.to_dict(), render.verdicts(found.to_dict()), as_json)
+    told = found.to_dict()
+    answer(told, render.verdicts(told), as_json)
     raise typer.Exit(SOME_REFUSED if found.refused else 0)
 
 

@@ -9,13 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
-from morelli.cli.answers import answer
+from morelli.cli.answers import answer, harmless
+from morelli.cli.exits import NOT_DONE
 from morelli.cli.options import SOME_REFUSED, AsJson, Overwrite
 from morelli.cli.origins import origins
 from morelli.cli.render import aligned
 
 PASSPHRASE = "MORELLI_KEY_PASSPHRASE"
-NOT_VERIFIED = 2
 Reports = Annotated[list[Path], typer.Argument(help="A report as JSON, and pages (HTML, PDF) beside it.")]
 
 
@@ -79,9 +79,10 @@ def verify_report(
 
     found = run(reports, signature, public_key, judged=not report_only)
     answer(found, _signed(found), as_json)
-    raise typer.Exit(0 if found["verified"] else NOT_VERIFIED)
+    raise typer.Exit(0 if found["verified"] else NOT_DONE)
 
 
+@harmless
 def _signed(found: Mapping[str, Any]) -> str:
     """Whether a signature holds, and of what; else what does not fit."""
     if not found["verified"]:

@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from morelli.attribution.propositions import chance
+from morelli.cli.answers import harmless
 from morelli.cli.origins import origins_in
-from morelli.errors import printable
 
 SHOWN = 200
-P = ParamSpec("P")
-
-
-def harmless(render: Callable[Concatenate[Any, P], str]) -> Callable[Concatenate[Any, P], str]:
-    """What files and bundles call themselves must not move a cursor: each text becomes one printable line."""
-
-    @wraps(render)
-    def rendered(found: Any, /, *rest: P.args, **options: P.kwargs) -> str:
-        return render(_printable(found), *rest, **options)
-
-    return rendered
-
-
-def _printable(found: Any) -> Any:
-    if isinstance(found, str):
-        return printable(found)
-    if isinstance(found, Mapping):
-        return {_printable(key): _printable(value) for key, value in found.items()}
-    return [_printable(each) for each in found] if isinstance(found, list | tuple) else found
 
 
 @harmless
@@ -39,7 +20,7 @@ def verdicts(report: Mapping[str, Any]) -> str:
     for verdict in report["verdicts"][:SHOWN]:
         p, score, ratio = verdict["p_value"], verdict["score"], verdict["likelihood_ratio"]
         name = verdict["file"] if verdict["row"] is None else f"{verdict['file']} row {verdict['row']}"
-        numbers = ["–" if p is None else f"{p:.4f}", "–" if score is None else f"{score:.4g}"]
+        numbers = ["–" if p is None else chance(p), "–" if score is None else f"{score:.4g}"]
         if declared:
             numbers.append("–" if ratio is None else f"{10 ** ratio['log10']:.3g}")
         rows.append((verdict["outcome"], *numbers, name, verdict["reason"]))
@@ -47,6 +28,7 @@ def verdicts(report: Mapping[str, Any]) -> str:
     if len(report["verdicts"]) > SHOWN:
         lines.append(f"… and {len(report['verdicts']) - SHOWN} more; use --csv, --json or --report to see all.")
     lines += [f"refused: {refused['reason']}" for refused in report["refused"][:SHOWN]]
+    lines += _warnings(report)
     lines += [f"certified: {proof['file']}: {_proved(proof)}" for proof in report.get("certificates", [])[:SHOWN]]
     lines += origins_in(report["verdicts"])
     if pooled := report.get("together"):
@@ -62,6 +44,21 @@ def verdicts(report: Mapping[str, Any]) -> str:
         report["limits"],
     ]
     return "\n".join(lines)
+
+
+def _warnings(report: Mapping[str, Any]) -> list[str]:
+    """What might explain verdicts, of the run and of single files, and what attributor and population warn of."""
+    about = report["attributor"]
+    told = [*about["warnings"], *(about["population"] or {}).get("warnings", ())]
+    told += [found["text"] for found in report["confounds"]]
+    for verdict in report["verdicts"]:
+        told += [f"{verdict['file']}: {found['text']}" for found in verdict["confounds"] if found["explains"]]
+    return _bounded("warning", list(dict.fromkeys(told)))
+
+
+def _bounded(what: str, told: Sequence[str]) -> list[str]:
+    lines = [f"{what}: {each}" for each in told[:SHOWN]]
+    return lines + [f"… and {len(told) - SHOWN} more; use --json to see all."] * (len(told) > SHOWN)
 
 
 def training(card: Mapping[str, Any], out: object) -> str:
@@ -89,7 +86,8 @@ def _declared(found: Mapping[str, Any] | None, ratios: Sequence[Mapping[str, Any
             counts = (
                 f"{wrong['low']:.2%} to {wrong['high']:.2%}, {wrong['sources']} sources, {wrong['samples']} samples"
             )
-            lines.append(f"Of those judged as '{name}', as some here are: {wrong['rate']:.2%} ({counts}).")
+            which = "in all conditions together" if name == "all" else f"judged as '{name}', as some here are"
+            lines.append(f"Of those {which}: {wrong['rate']:.2%} ({counts}).")
     return lines
 
 
@@ -137,7 +135,8 @@ def population(found: Mapping[str, Any]) -> str:
 def _pooled(found: Mapping[str, Any]) -> str:
     if found["p_value"] is None:
         return "together: no sample could be judged"
-    line = f"together: {found['samples']} samples are {found['outcome']}, p-value {found['p_value']:.4f}"
+    count = "1 sample is" if found["samples"] == 1 else f"{found['samples']} samples are"
+    line = f"together: {count} {found['outcome']}, p-value {chance(found['p_value'])}"
     evidence = found.get("log10_e_value")
     return line if evidence is None else f"{line}, e-value against the model {_power(evidence)}"
 
@@ -223,7 +222,7 @@ def identification(found: Mapping[str, Any], shown: int = 3) -> str:
     rows = [("identified", "p(none)", "sample", "most like (score; p-value of its own samples)")]
     for sample in found["samples"][:SHOWN]:
         first = (f"{c['name']} ({c['score']:.2f}; {c['p_value']:.2g})" for c in sample["candidates"][:shown])
-        p_none = "–" if sample["p_value"] is None else f"{sample['p_value']:.4f}"
+        p_none = "–" if sample["p_value"] is None else chance(sample["p_value"])
         rows.append((sample["identified"] or "none of these", p_none, sample["file"], ", ".join(first) or "–"))
     lines = aligned(rows)
     if len(found["samples"]) > SHOWN:
@@ -248,8 +247,8 @@ def verification(found: Mapping[str, Any]) -> str:
     rows = [
         ("answer", found["answer"]),
         ("score", f"{found['score']:.3f}"),
-        ("p(one model)", f"{found['p_one']:.4f}"),
-        ("p(two models)", f"{found['p_two']:.4f}"),
+        ("p(one model)", chance(found["p_one"])),
+        ("p(two models)", chance(found["p_two"])),
         ("rate", f"sets of two models are called one in about {found['rate']:.1%} of cases"),
         ("missed", f"sets of one model are too unlike for that in {share:.1%} (90 % interval {low:.1%} to {high:.1%})"),
         ("known models", str(found["models"])),
@@ -263,7 +262,7 @@ def lineage(found: Mapping[str, Any]) -> str:
     rows = [
         ("base", found["base"] or "none that is certain"),
         ("nearest", found["nearest"]),
-        ("p(none)", f"{found['p_value']:.4f}"),
+        ("p(none)", chance(found["p_value"])),
     ]
     lines = aligned(rows)
     if found["relations"]:

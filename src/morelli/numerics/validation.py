@@ -51,8 +51,13 @@ def best_calibrated(own: Scores, foreign: Scores) -> tuple[Scores, Scores]:
 
 def tippett(own: Scores, foreign: Scores, at: Tensor) -> tuple[Tensor, Tensor]:
     """Weighed shares of own and of foreign samples whose log10 ratio is at least `at` [k]: two [k]."""
-    first, second = (((x.values[:, None] >= at) * x.weights[:, None]).sum(0) for x in (own, foreign))
-    return first, second
+    return _at_least(own, at), _at_least(foreign, at)
+
+
+def _at_least(ratios: Scores, at: Tensor) -> Tensor:
+    values, order = ratios.values.double().sort()
+    beyond = torch.cat([ratios.weights[order].flip(0).cumsum(0).flip(0), ZERO[None]])
+    return beyond[torch.searchsorted(values, at.double())]
 
 
 def misleading(own: Scores, foreign: Scores) -> tuple[float, float]:

@@ -28,10 +28,6 @@ def ratio(log10: float) -> str:
     return f"{10**log10:.3g}" if log10 >= 0 else f"1/{10**-log10:.3g}"
 
 
-def chance(p_value: float) -> str:
-    return f"{p_value:.4f}" if p_value >= 0.001 else f"{p_value:.2g}"
-
-
 def coded(coding: str) -> str:
     """As `storage.codings` has it, in words."""
     kind, _, strength = coding.partition(":")
@@ -41,7 +37,7 @@ def coded(coding: str) -> str:
     return f"{kind.upper()}, quality about {strength}" if picture else f"{kind}, about {strength} kbit/s"
 
 
-PAGES.filters |= {"percent": percent, "ratio": ratio, "chance": chance, "coded": coded}
+PAGES.filters |= {"percent": percent, "ratio": ratio, "coded": coded}
 SCHEMA = Path(__file__).parent / "schemas" / "report-3.json"
 
 

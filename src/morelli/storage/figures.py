@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -16,9 +16,14 @@ OWN, FOREIGN = "#1b6ca8", ("#c8553d", "#e0a030", "#7d5ba6", "#4f9d69", "#8a6d5a"
 
 
 def data_uri(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return _uri(lambda file: figure.savefig(file, format="png", dpi=110, metadata={"Software": None}))
+
+
+def _uri(write: Callable[[io.BytesIO], object]) -> str:
+    """Of the PNG file that is written."""
+    file = io.BytesIO()
+    write(file)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def score_histogram(scores: Mapping[str, Values], own: Sequence[str], threshold: float, title: str = "") -> str:
@@ -72,9 +77,7 @@ def contact_sheet(images: Pixels, columns: int = 8, scale: int = 1) -> str:
         sheet[top : top + height, left : left + width] = image
     picture = Image.fromarray(sheet.squeeze(-1) if channels == 1 else sheet)
     picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return _uri(lambda file: picture.save(file, "PNG"))
 
 
 LOOK = 256  # pixels a side that small pictures are enlarged to, by whole numbers, and large ones reduced to
@@ -91,9 +94,7 @@ def picture_uri(image: Pixels, side: int = LOOK) -> str:
         picture = picture.resize(size, Image.Resampling.LANCZOS)  # type: ignore[arg-type]
     elif (scale := side // longest) > 1:
         picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return _uri(lambda file: picture.save(file, "PNG", optimize=True))
 
 
 def map_uri(values: Values, low: float, high: float, colours: str = "viridis") -> str:

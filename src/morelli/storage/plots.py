@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from html import escape
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from morelli.numerics.likelihood_ratio import Scores
+from morelli.numerics.validation import tippett
 
 Values = NDArray[np.floating]
 
@@ -35,18 +39,26 @@ class Frame:
 
 
 def score_plot(
-    own: Values, other: tuple[str, Values] | None, marks: Sequence[float], *, threshold: float, unit: str, what: str
+    own: Values,
+    other: tuple[str, Values] | None,
+    marks: Sequence[float],
+    *,
+    threshold: float | None,
+    unit: str,
+    what: str,
 ) -> str:
     """Held-out own scores as a filled histogram, others outlined, a line for each marked score.
 
     Every histogram adds up to one. What lies far out is drawn at the edge, and its mark says how far.
 
     Args:
-        other: what else is shown, and its scores. unit: of the axis. what: for those who cannot see it.
+        other: what else is shown, and its scores. threshold: None where there is not one for all. unit: of the axis.
+        what: for those who cannot see it.
     """
     groups = [] if other is None or not len(other[1]) else [other]
-    reach = max(float(own.max()), threshold) - float(own.min()) or 1.0
-    low, high = float(own.min()) - 0.1 * reach, max(float(own.max()), threshold) + 1.2 * reach
+    end = float(own.max()) if threshold is None else max(float(own.max()), threshold)
+    reach = end - float(own.min()) or 1.0
+    low, high = float(own.min()) - 0.1 * reach, end + 1.2 * reach
     if groups:
         low = min(low, max(float(np.quantile(groups[0][1], 0.02)), low - reach))
     if marks:
@@ -55,25 +67,27 @@ def score_plot(
     shares = [_shares(values, edges) for values in (own, *(values for _, values in groups))]
     frame = Frame(low, high, (1.25 if marks else 1.1) * max(share.max() for share in shares))
     drawn = [_steps(share, edges, frame, kind) for share, kind in zip(shares, ("own", "other"), strict=False)]
-    drawn.append(_upright(frame, threshold, "dashed"))
+    if threshold is not None:
+        drawn.append(_upright(frame, threshold, "dashed"))
     drawn += [_upright(frame, mark, "mark") for mark in marks]
     if len(marks) == 1:
         drawn.append(_flag(frame, marks[0]))
     legend = [("own", "own, held out"), *(("other", name) for name, _ in groups)]
-    legend.append(("dashed", f"threshold {threshold:.4g}"))
+    if threshold is not None:
+        legend.append(("dashed", f"threshold {threshold:.4g}"))
     return _drawing([*drawn, *_axes(frame, unit, "share")], legend, what)
 
 
-def tippett_plot(own: Values, foreign: Values, mark: float | None, what: str) -> str:
-    """Of each log10 likelihood ratio, the share of own and of foreign samples whose own is at least as large."""
-    both = np.concatenate([own, foreign, [] if mark is None else [mark]])
+def tippett_plot(own: Scores, foreign: Scores, mark: float | None, what: str) -> str:
+    """Of each log10 likelihood ratio, the weighed share of own and of foreign samples whose own is no smaller."""
+    at = torch.cat([own.values, foreign.values]).double().unique()
+    both = np.append(at.numpy(), [] if mark is None else mark)
     low, high = min(-1.0, float(both.min())) - 0.2, max(1.0, float(both.max())) + 0.2
     frame = Frame(low, high, 1.2)
     drawn = [_upright(frame, 0.0, "zero")]
-    for values, kind in ((own, "own"), (foreign, "other")):
-        places = np.sort(values)
-        shares = 1 - np.arange(len(places)) / len(places)
-        xs, ys = np.concatenate([[low], np.repeat(places, 2), [high]]), np.repeat(np.append(shares, 0.0), 2)
+    for shares, kind in zip(tippett(own, foreign, at), ("own", "other"), strict=True):
+        xs = np.concatenate([[low], np.repeat(at.numpy(), 2), [high]])
+        ys = np.repeat(np.append(shares.numpy(), 0.0), 2)
         points = " ".join(f"{frame.x(x)},{frame.y(y)}" for x, y in _thinned(xs, ys))
         drawn.append(f'<polyline class="{kind} line" points="{points}" style="stroke:{COLOURS[kind]};fill:none"/>')
     if mark is not None:
@@ -88,12 +102,10 @@ def _shares(values: Values, edges: Values) -> Values:
 
 
 def _thinned(xs: Values, ys: Values) -> list[tuple[float, float]]:
-    """Without points that lie on the one before, to a pixel's tenth."""
-    kept: list[tuple[float, float]] = []
-    for x, y in zip(xs.tolist(), ys.tolist(), strict=True):
-        if not kept or abs(x - kept[-1][0]) > 1e-4 or abs(y - kept[-1][1]) > 1e-4:
-            kept.append((x, y))
-    return kept
+    """Corners alone: of a level stretch its ends."""
+    level = np.abs(np.diff(ys)) < 1e-9
+    corner = np.concatenate([[True], ~(level[:-1] & level[1:]), [True]])
+    return list(zip(xs[corner].tolist(), ys[corner].tolist(), strict=True))
 
 
 def _steps(shares: Values, edges: Values, frame: Frame, kind: str) -> str:

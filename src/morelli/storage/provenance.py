@@ -12,11 +12,10 @@ from morelli.storage.provenance_c2pa import manifest_of
 from morelli.storage.provenance_pieces import Piece, pieces
 from morelli.storage.provenance_tiff import CONTAINED, fields
 from morelli.storage.provenance_tools import tool_of
-from morelli.storage.provenance_values import Value, cleaned
+from morelli.storage.provenance_values import ENTRIES, Value, cleaned
 from morelli.storage.provenance_xmp import properties
 
 READ = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")  # BMP carries nothing of this kind
-ENTRIES = 64
 ELSEWHERE = ("XMP", "provenance")
 
 

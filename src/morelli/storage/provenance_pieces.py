@@ -7,6 +7,7 @@ WebP: RFC 9649, 2.7.1.5.
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ PARTS = 100_000  # chunks or segments that are walked through
 XMP = b"http://ns.adobe.com/xap/1.0/\0"
 EXIF = b"Exif\0\0"
 LARGEST_XMP = 2**20
+PACKETS = 4  # of XMP, and of EXIF: each may have to be unpacked
 PROFILES = {"exif": "exif", "APP1": "exif", "xmp": "xmp"}  # as ImageMagick writes them into PNG, in hexadecimal
 
 
@@ -36,12 +38,18 @@ class Piece:
 def pieces(data: bytes, kind: str, notes: list[str]) -> Iterator[Piece]:
     """What the file carries, in its order. Ends where the file is damaged: whoever decodes it says so."""
     found = READERS[kind](data) if kind in READERS else iter(())
+    packets = Counter[str]()
     for parts, piece in enumerate(found):
         if parts >= PARTS:
             notes.append(f"more than {PARTS} parts; metadata behind those is not looked for")
             return
-        if piece is not None:
-            yield piece
+        if piece is None:
+            continue
+        packets[piece.kind] += 1
+        if piece.kind != "text" and packets[piece.kind] > PACKETS:
+            notes.append(f"more than {PACKETS} packets of {piece.where}; metadata behind those is not looked for")
+            return
+        yield piece
 
 
 def _png(data: bytes) -> Iterator[Piece | None]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 LOOKED_AT = 2**16  # bytes of one value; what follows is counted where that costs nothing
 SHOWN = 240
+ENTRIES = 64  # of a file
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,11 @@ Sources: XMP part 1 (ISO 16684-1), 7; IPTC Photo Metadata Standard 2025.1 for Di
 
 from __future__ import annotations
 
+import io
+from collections.abc import Mapping
 from xml.etree import ElementTree
 
-from morelli.storage.provenance_values import LOOKED_AT, Value
+from morelli.storage.provenance_values import ENTRIES, LOOKED_AT, Value
 
 IPTC = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}"
 RESOURCE = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}resource"
@@ -24,20 +26,49 @@ PROPERTIES = {
 
 
 def properties(packet: str, notes: list[str]) -> list[Value]:
-    """Those that are known, in the packet's order."""
+    """Those that are known, in the packet's order; one more than ENTRIES at most. No tree is built of it."""
     text = packet.strip("\0\ufeff \r\n\t")
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         notes.append("XMP data declares entities; it was not read")
         return []
+    reader = _Reader()
     try:
-        root = ElementTree.fromstring(text)
+        ElementTree.XML(text, ElementTree.XMLParser(target=reader))
     except (ElementTree.ParseError, ValueError):
         notes.append("XMP data is damaged; it was not read")
         return []
-    found = []
-    for element in root.iter():
-        found += [Value("XMP", PROPERTIES[key], value) for key, value in element.items() if key in PROPERTIES]
-        if element.tag in PROPERTIES:
-            words = element.get(RESOURCE) or " ".join("".join(element.itertext()).split())
-            found.append(Value("XMP", PROPERTIES[element.tag], words))
-    return [Value(v.where, v.name, v.text[:LOOKED_AT], len(v.text)) for v in found if v.text]
+    return reader.found
+
+
+class _Reader:
+    """Is told of a packet part by part. Elements inside a known one are its text, whatever they are called."""
+
+    def __init__(self) -> None:
+        self.found: list[Value] = []
+        self._depth, self._length, self._text = 0, 0, io.StringIO()  # of the known element that is open
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        for key, value in attributes.items():
+            if key in PROPERTIES:
+                self._keep(key, value, len(value))
+        if self._depth or tag in PROPERTIES:
+            self._depth += 1
+        if self._depth == 1:
+            self._length, self._text = 0, io.StringIO()
+            self.data(attributes.get(RESOURCE, ""))
+
+    def data(self, text: str) -> None:
+        if self._depth:
+            self._text.write(text[: max(0, LOOKED_AT - self._length)])
+            self._length += len(text)
+
+    def end(self, tag: str) -> None:
+        if self._depth == 1:
+            self._keep(tag, " ".join(self._text.getvalue().split()), self._length)
+        self._depth = max(0, self._depth - 1)
+
+    def close(self) -> None: ...
+
+    def _keep(self, tag: str, text: str, length: int) -> None:
+        if text and len(self.found) <= ENTRIES:
+            self.found.append(Value("XMP", PROPERTIES[tag], text[:LOOKED_AT], length))

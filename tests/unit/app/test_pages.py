@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -15,14 +16,18 @@ from typing import Any
 import jsonschema
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from toys import imprinting_generator, imprinting_samples, toy_heads, toy_samples
 
 import morelli
 from morelli import Attributor, Report, SampleSpec, attribute, calibrate, report_html, report_schema, write_report
-from morelli.app.pages import SECTIONS, stamped, with_attack_card
+from morelli.app import looking
+from morelli.app.pages import SECTIONS, read_attack_card, stamped, with_attack_card
 from morelli.attribution.places import shares_of
+from morelli.cli.render import verdicts
 from morelli.errors import MorelliError, OutOfRange, UnreadableBundle
+from morelli.numerics.calibration import relative, threshold
+from morelli.storage import samples
 
 ARTEFACTS = Path(__file__).parents[2] / "artefacts"
 SPEC = SampleSpec((3, 16, 16))
@@ -167,16 +172,20 @@ def test_attack_cards(inside: Path, tmp_path: Path) -> None:
     row = {"name": "denoising", "aim": "removal", "psnr": 35, "success": 0.25, "low": 0.2, "high": 0.3, "samples": 200}
     other = {"name": "averaging", "aim": "forgery", "success": None}
     (tmp_path / "card.json").write_text(json.dumps({"title": "Ours", "attacks": [row, other]}))
-    told = fits(with_attack_card(report, tmp_path / "card.json"))
+    carded = with_attack_card(report, read_attack_card(tmp_path / "card.json"), "-card.json")
+    told = fits(carded)
+    assert told["custody"]["command"].endswith(" --json --device cpu --attack-card ./-card.json")
     assert told["attack_card"]["attacks"][0]["success"] == 0.25
     assert told["id"] != fits(report)["id"]
-    page = report_html(with_attack_card(report, tmp_path / "card.json"), "declared.attributor")
+    page = report_html(carded, "declared.attributor")
     assert "25.0\u00a0% (20.0\u00a0% to 30.0\u00a0%)" in page and "docs/attacks.md" not in page
-    too_much, too_little = {"name": "a", "aim": "b", "success": 7}, {"name": "a"}
-    for bad in ("[]", "no json", *(json.dumps({"attacks": [each]}) for each in (too_much, too_little))):
+    some = {"name": "a", "aim": "b", "success": 0.5}
+    odd = [some | {"success": 7}, {"name": "a"}, some | {"samples": "1_0"}, some | {"samples": math.inf}]
+    odd += [some | {"success": 10**400}, some | {"psnr": True}]
+    for bad in ("[]", "no json", "[" * 100_000, *(json.dumps({"attacks": [each]}) for each in odd)):
         (tmp_path / "bad.json").write_text(bad)
         with pytest.raises(UnreadableBundle, match="is no attack card"):
-            with_attack_card(report, tmp_path / "bad.json")
+            read_attack_card(tmp_path / "bad.json")
 
 
 def test_what_a_file_says_of_its_origin_is_shown_beside(inside: Path) -> None:
@@ -201,7 +210,15 @@ def test_what_a_file_says_of_its_origin_is_shown_beside(inside: Path) -> None:
         page = report_html(known, "declared.attributor")
         assert ("untrusted" in page and "Maker &lt;1&gt;: c2pa.created; says it is generated" in page) == bool(c2pa)
         assert ("steps: 20" in page) == bool(metadata)
-        assert ("none (C2PA)" in page and "none named" in page) == (c2pa is None)
+        assert ("none found (C2PA)" in page and "none named" in page) == (c2pa is None)
+
+
+@pytest.mark.parametrize("note", ["C2PA not looked for, though it may be there", "names a C2PA manifest that lies far"])
+def test_a_manifest_that_was_not_read_is_not_none(inside: Path, note: str) -> None:
+    report = attribute("mine/00.png", "declared.attributor")
+    told = replace(report.judged[0], facts={**report.judged[0].facts, "notes": [note]})
+    page = report_html(replace(report, judged=(told,)), "declared.attributor")
+    assert f"<td>{note}</td>" in page and "none found (C2PA)" not in page
 
 
 def test_names_of_files_and_dates_cannot_break_out(inside: Path, tmp_path: Path) -> None:
@@ -211,6 +228,9 @@ def test_names_of_files_and_dates_cannot_break_out(inside: Path, tmp_path: Path)
     page = report_html(report, "declared.attributor")
     assert "<script" not in page
     assert page.count("</style>") == 1
+    page = report_html(replace(report, dated="R&D's <day>"), "declared.attributor")
+    assert '@top-right { content: "RDs day"' in page
+    assert "R&amp;D&#39;s &lt;day&gt;</p>" in page
 
 
 def test_dates_are_only_what_was_asked_for(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,3 +314,89 @@ def test_maps_are_of_held_out_samples(place: Path) -> None:
     foreign = shares_of(attributor.extractor, attributor.detector, strange)
     assert foreign is not None
     assert float((places.deviation(foreign, "").mean((1, 2)) > places.usual[""]["mean"]).double().mean()) > 0.5
+
+
+def test_refused_files_are_named_beside_a_single_sample(inside: Path) -> None:
+    report = attribute("odd", "declared.attributor")
+    assert len(report.judged) == len(report.refused) == 1
+    page = report_html(report, "declared.attributor")
+    assert "<h3>Refused files</h3>" in page and "odd/note.txt: " in page
+
+
+def test_the_same_pixels_in_other_files_are_one_sample(inside: Path, tmp_path: Path) -> None:
+    for i in range(4):
+        told = PngImagePlugin.PngInfo()
+        told.add_text("Comment", str(i))
+        Image.open("mine/00.png").save(tmp_path / f"{i}.png", pnginfo=told)
+    report = attribute(tmp_path, "declared.attributor", together=True, fdr=0.3)
+    assert len({judged.facts["sha256"] for judged in report.judged}) == 4
+    assert report.together is not None and report.queue is not None
+    assert report.together["samples"] == report.queue["samples"] == 1
+    assert "together: 1 sample is " in verdicts(report.to_dict())
+
+
+def test_the_terminal_warns_of_what_the_page_warns_of(inside: Path) -> None:
+    head = imprinting_generator(0, 16).head(100)
+    plain = morelli.train(head, "own", "theirs", method="flipad", detector="lda", rate=0.05)
+    plain = replace(plain, card=plain.card | {"warnings": ["few samples"]})
+    told = attribute(["jpeg", "mine"], plain).to_dict()
+    explained = [verdict for verdict in told["verdicts"] if any(each["explains"] for each in verdict["confounds"])]
+    shown = verdicts(told).splitlines()
+    assert "warning: few samples" in shown
+    assert f"warning: {told['confounds'][0]['text']}" in shown
+    assert sum(line.startswith("warning: jpeg/") for line in shown) == len(explained) > 0
+    many = [explained[0] | {"file": f"{i}.jpg"} for i in range(300)]
+    shown = verdicts(told | {"verdicts": many, "confounds": []}).splitlines()
+    assert sum(line.startswith("warning: ") for line in shown) == 200
+    assert "… and 101 more; use --json to see all." in shown
+
+
+def test_what_was_compared_is_said(inside: Path) -> None:
+    page = report_html(attribute("mine/00.png", "declared.attributor"), "declared.attributor")
+    assert "In coding, colour mode, depth and size the file is stored as own samples are." in page
+    assert "How strongly it was compressed, and the other facts, were not compared." in page
+
+
+def test_no_p_value_is_shown_as_nothing(inside: Path) -> None:
+    report = attribute(["mine"], "declared.attributor", together=True)
+    rare = [replace(each, verdict=replace(each.verdict, p_value=0.00002)) for each in report.judged]
+    together = {"samples": 4, "outcome": "not attributed", "p_value": 0.00005, "log10_e_value": None}
+    report = replace(report, judged=tuple(rare), together=together)
+    page, shown = report_html(report, "declared.attributor"), verdicts(report.to_dict())
+    assert "2e-05" in page and "p-value is 5e-05" in page
+    assert "attributed  2e-05" in shown and "p-value 5e-05" in shown
+    assert "0.0000" not in page + shown
+
+
+def test_the_tippett_plot_counts_as_the_table_does(inside: Path) -> None:
+    report = attribute("theirs/01.png", "declared.attributor")
+    cell = report.attributor["population"]["conditions"]["all"]
+    page = report_html(report, "declared.attributor")
+    assert f"which weigh the same, {cell['misleading_foreign']:.1%} of them above 1" in page
+    assert f"{cell['misleading_own']:.1%} of them below 1" in page
+
+
+def test_one_threshold_is_drawn_for_one_condition_alone(tmp_path: Path) -> None:
+    head, own = imprinting_generator(0, 32).head(100), imprinting_samples(60, 1, side=32)
+    learned = morelli.train(head, own, rate=0.05, held_out=20, perturb=("none", "noise:0.1"))
+    plain, noisy = imprinting_samples(3, 7, side=32), imprinting_samples(3, 8, side=32)
+    noisy = (noisy + 0.1 * torch.randn(noisy.shape, generator=torch.Generator().manual_seed(0))).clamp(-1, 1)
+    written(plain, tmp_path / "plain"), written(noisy, tmp_path / "noisy")
+    same, both = attribute(tmp_path / "plain", learned), attribute(tmp_path, learned)
+    assert {judged.verdict.notes["condition"] for judged in same.judged} == {"none"}
+    assert len({judged.verdict.notes["condition"] for judged in both.judged}) == 2
+    page = report_html(same, learned)
+    own = learned.own_scores()["none"]
+    drawn = float(relative(own, torch.tensor([threshold(own, 0.05)])))
+    assert f"judged ones, with the threshold {drawn:.3g}." in page
+    page = report_html(both, learned)
+    assert "every condition has a threshold of its own, and none is drawn" in page
+    assert "judged ones, with the threshold" not in page
+
+
+def test_a_page_reads_each_file_once(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = attribute(["mine", "theirs"], "declared.attributor")
+    read = []
+    monkeypatch.setattr(looking, "read", lambda path, spec: read.append(path.name) or samples.read(path, spec))
+    report_html(report, "declared.attributor")
+    assert len(read) == len(report.judged) == 8

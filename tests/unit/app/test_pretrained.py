@@ -12,6 +12,7 @@ import morelli
 from morelli import Attributor, Head
 from morelli.app import autoencoders
 from morelli.app.autoencoders import head_from_autoencoder
+from morelli.app.describing import promise
 from morelli.errors import MorelliError, UnreadableBundle
 from morelli.generators.latent_decoder import Autoencoder
 
@@ -65,6 +66,7 @@ def test_the_card_says_what_is_inside(attributor: Attributor, head: Head, tmp_pa
     for warning in attributor.card["warnings"]:
         assert f"- {warning}" in text
     assert str(tmp_path) not in text
+    assert promise(attributor) in text and "in turn" in text and "at most" not in text
     morelli.save_pretrained(head, tmp_path / "h")
     assert "treat it as you treat the model" in (tmp_path / "h/README.md").read_text()
     (tmp_path / "h/README.md").write_text("edited")

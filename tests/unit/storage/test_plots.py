@@ -7,7 +7,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 
+from morelli.numerics.likelihood_ratio import Scores
 from morelli.storage.plots import HEIGHT, WIDTH, score_plot, tippett_plot
 
 OWN = np.linspace(-1.0, 1.0, 100)
@@ -43,20 +45,32 @@ def test_histograms_add_up_to_one() -> None:
     assert "threshold 1" in texts(svg)
 
 
+def curves(svg: str) -> list[list[tuple[float, ...]]]:
+    lines = ElementTree.fromstring(svg).iter("polyline")
+    return [[tuple(map(float, point.split(","))) for point in line.get("points", "").split()] for line in lines]
+
+
 def test_tippett_plots_fall_from_one_to_nothing() -> None:
-    svg = tippett_plot(np.array([1.0, 2.0]), np.array([-2.0, -1.0, 0.5]), 0.7, "w")
-    own, other = (
-        [tuple(map(float, point.split(","))) for point in line.get("points", "").split()]
-        for line in ElementTree.fromstring(svg).iter("polyline")
-    )
-    for points in (own, other):
+    own, foreign = (Scores.single(torch.tensor(values)) for values in ([1.0, 2.0], [-2.0, -1.0, 0.5]))
+    svg = tippett_plot(own, foreign, 0.7, "w")
+    first, second = curves(svg)
+    for points in (first, second):
         ys = [y for _, y in points]
         assert ys == sorted(ys)  # downwards
-    assert own[0][1] == other[0][1] < own[-1][1] == other[-1][1]
-    steps = sorted({y for _, y in other})
+    assert first[0][1] == second[0][1] < first[-1][1] == second[-1][1]
+    steps = sorted({y for _, y in second})
     assert len(steps) == 4
     assert np.allclose(np.diff(steps), np.diff(steps)[0], atol=0.2)
     assert "this sample: 0.7" in texts(svg)
+
+
+def test_tippett_plots_weigh_sources_alike() -> None:
+    """Nine samples of one source below 1, one of another above: half, not a tenth, is above."""
+    foreign = Scores(torch.tensor([*torch.linspace(-2, -1, 9), 1.0]), torch.tensor([0] * 9 + [1]))
+    _, points = curves(tippett_plot(Scores.single(torch.tensor([0.5])), foreign, None, "w"))
+    top, floor = points[0][1], points[-1][1]
+    last = sorted({y for _, y in points})[-2]  # above nothing, the lowest step
+    assert (floor - last) / (floor - top) == pytest.approx(0.5, abs=0.01)
 
 
 def test_names_cannot_break_out() -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+import time
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -281,6 +282,36 @@ def test_hostile_xmp_is_a_note(packet: str, word: str) -> None:
 def test_deep_xmp_ends() -> None:
     packet = XMP.replace("a toy &amp; a cat", "<a>" * 50_000 + "</a>" * 50_000)
     assert found(picture("WEBP", xmp=packet.encode()), "WEBP")["tools"] == ["Draw Things"]
+
+
+def packed_xmp(packet: str) -> bytes:
+    return chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(packet.encode()))
+
+
+NESTED = '<r xmlns:a="http://ns.adobe.com/photoshop/1.0/">{}</r>'
+HUGE = [
+    (packed_xmp(NESTED.format("<a:Credit>" * 4000 + "x " * 450_000 + "</a:Credit>" * 4000)), 1, ""),
+    (packed_xmp(NESTED.format("<a:Credit>x</a:Credit>" * 45_000)), 64, "64 entries of metadata"),
+    (packed_xmp(f"<a>{'<a/>' * 250_000}</a>") * 100, 0, "4 packets of XMP"),
+    (packed_xmp("<a " + " ".join(f'b{i}=""' for i in range(80_000)) + "/>") * 100, 0, "4 packets of XMP"),
+]
+
+
+@pytest.mark.parametrize(("chunks", "entries", "told"), HUGE, ids=["nested", "beside", "packets", "attributes"])
+def test_huge_xmp_costs_little(chunks: bytes, entries: int, told: str) -> None:
+    data = png_with(chunks)
+    start = time.process_time()
+    provenance_of(data, "PNG", [])
+    assert time.process_time() - start < 4
+    facts, notes, most = peak(data, "PNG")
+    assert len(facts["metadata"]) == entries
+    assert most < 32 * 2**20
+    assert [note.split(";")[0] for note in notes] == ([f"more than {told}"] if told else [])
+
+
+def test_a_long_property_of_xmp_is_cut() -> None:
+    (entry,) = found(png_with(packed_xmp(NESTED.format(f"<a:Credit>{'y' * 100_000}</a:Credit>"))), "PNG")["metadata"]
+    assert entry["value"] == "y" * 240 + " … (100000 bytes)"
 
 
 @pytest.mark.parametrize("chunk_of", [b"zTXt", b"iTXt"])
