@@ -12,6 +12,7 @@ from typing import Any
 import uvicorn
 
 from morelli.errors import MorelliError, UnreadableBundle
+from morelli.web.server import configured, listening
 from morelli.web.worker import Judging, WorkerFailed
 
 ATTRIBUTOR = Path(__file__).parent / "artefacts" / "images-1.attributor"
@@ -74,18 +75,18 @@ class InProcess:
 
 
 class Running:
-    """A server in a thread of this process, at a free port; `with Running(app) as url`."""
+    """A server in a thread of this process, run as `serve` does, at a free port; `with Running(app) as url`."""
 
     def __init__(self, app: Any) -> None:
-        self._server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", 0, log_level="error", lifespan="on"))
-        self._thread = Thread(target=self._server.run, daemon=True)
+        self._door = listening("127.0.0.1", 0)
+        self._server = uvicorn.Server(configured(app, app.state.service.settings.limits))
+        self._thread = Thread(target=self._server.run, args=([self._door],), daemon=True)
 
     def __enter__(self) -> str:
         self._thread.start()
         while not self._server.started:
             time.sleep(0.01)
-        port = self._server.servers[0].sockets[0].getsockname()[1]
-        return f"http://127.0.0.1:{port}"
+        return f"http://127.0.0.1:{self._door.getsockname()[1]}"
 
     def __exit__(self, *_: object) -> None:
         self._server.should_exit = True

@@ -120,14 +120,13 @@ def _enter(folder: str) -> None:
 
 
 def _start(ray: Any, actors: int, address: str | None) -> None:
-    quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
-    if address is not None:
-        quiet = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
-    else:
+    quiet: dict[str, Any] = {"address": address or "local", "log_to_driver": False, "logging_level": "ERROR"}
+    if address is None:  # "local", as Ray would join a cluster that runs or that RAY_ADDRESS names
         free = shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.is_dir() else 0
         if free < 2 * LEAST_STORE:  # a container's may be 64 MB
             os.environ["RAY_OBJECT_STORE_ALLOW_SLOW_STORAGE"] = "1"
-        quiet |= {"num_cpus": actors + 1, "object_store_memory": max(LEAST_STORE, min(STORE, free // 2))}
+        quiet |= {"include_dashboard": False, "num_cpus": actors + 1}
+        quiet |= {"object_store_memory": max(LEAST_STORE, min(STORE, free // 2))}
     try:
         ray.init(**quiet)
     except Exception as error:  # whatever does not start

@@ -52,6 +52,7 @@ def test_a_long_job(run, tmp_path: Path) -> None:
         (["--out", "s.parquet", "--csv", "s.csv", "--fdr", "0.1"], "--csv, --fdr given with --out"),
         (["--actors", "2"], "Add --out"),
         (["--column", "png"], "Add --out"),
+        (["--out", "s.parquet", "--actors", "2", "--device", "cuda"], "--device cuda says nothing to actors"),
     ],
 )
 def test_what_does_not_go_together(run, tmp_path: Path, words: list[str], said: str) -> None:

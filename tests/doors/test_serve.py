@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +14,7 @@ from toys import imprinting_samples
 import morelli
 from morelli.cli.main import main
 from morelli.errors import UnreadableBundle
-from morelli.web.server import open_bench
+from morelli.web.server import listening, open_bench
 from morelli.web.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +50,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         ("--attributor a.attributor --attributor b/a.attributor", "two attributors have one name"),
         ("--attributor a.attributor --host 0.0.0.0", "--no-token"),
         ("--gallery g --host example.org", "Set a token"),
+        ("--gallery g --time-limit inf", "time_limit is inf"),
+        ("--gallery g --rate-limit 3", "rate_limit is 3 files a minute"),
     ],
 )
 def test_mistakes_are_one_line(run, words: str, says: str) -> None:
@@ -57,6 +60,31 @@ def test_mistakes_are_one_line(run, words: str, says: str) -> None:
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert says in err
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_port_that_is_taken_is_said_before_anything_is_opened(run, host: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        taken = socket.create_server((host, 0), family=family)
+    except OSError:
+        pytest.skip(f"there is no {host} here")
+    with taken:
+        port = taken.getsockname()[1]
+        code, out, err = run("serve", "--attributor", "nowhere.attributor", "--host", host, "--port", port)
+    assert (code, out) == (2, "")
+    assert err.startswith(
+        f"error: cannot listen at {host}, port {port} (Address already in use). Choose another --port"
+    )
+
+
+def test_the_port_is_free_again_where_nothing_can_be_opened(run, tmp_path: Path) -> None:
+    with listening("127.0.0.1", 0) as door:
+        port = door.getsockname()[1]
+    code, _, err = run("serve", "--attributor", "nowhere.attributor", "--port", port)
+    assert code == 2
+    assert "nowhere" in err
+    listening("127.0.0.1", port).close()
 
 
 def test_a_bundle_that_is_none(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import signal
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from toys import imprinting_samples
@@ -56,6 +58,18 @@ def test_the_file_is_the_same_even_if_an_actor_dies(
     assert once.exists()
     assert (tmp_path / "s.parquet").read_bytes() == whole.read_bytes()
     assert found | {"out": ""} == plain | {"out": ""}
+
+
+def test_another_cluster_is_joined_only_where_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray takes RAY_ADDRESS, or a cluster that runs, where it is told nothing; and then refuses `num_cpus`."""
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    asked: list[dict[str, Any]] = []
+    ray = SimpleNamespace(init=lambda **settings: asked.append(settings))
+    for address in (None, "auto"):
+        cluster._start(ray, 2, address)
+    assert [each["address"] for each in asked] == ["local", "auto"]
+    assert asked[0]["num_cpus"] == 3
+    assert "num_cpus" not in asked[1]
 
 
 def test_without_ray(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from morelli.features.protocol import Certifier
 from morelli.numerics.calibration import benjamini_hochberg
 from morelli.storage.journal import Journal
 from morelli.storage.listing import find
-from morelli.storage.samples import Reading
+from morelli.storage.samples import LIMITS, Limits, Reading
 from morelli.storage.shards import Item, items
 
 Result = JudgedFile | RefusedFile
@@ -46,6 +46,7 @@ def attribute(
     fdr: float | None = None,
     device: str = "cpu",
     stage: Stage = silent,
+    limits: Limits = LIMITS,
 ) -> Report:
     """Did this model make these samples?
 
@@ -64,6 +65,7 @@ def attribute(
             `numerics.calibration.benjamini_hochberg`.
         device: where to compute.
         stage: told about the work, for a progress bar.
+        limits: what one file may cost; larger ones are refused.
     Returns:
         One verdict per image, window of sound or table row. Files that are no samples are listed as refused.
     Raises:
@@ -76,9 +78,9 @@ def attribute(
     attributor, about = opened(attributor)
     if fdr is not None:
         benjamini_hochberg(torch.empty(0), fdr)  # refuses what is no rate
-    paths, scorer = find(source), Scorer(attributor, device=device)
+    paths, scorer = find(source), Scorer(attributor, device=device, limits=limits)
     certificates = _certify(paths, scorer, certify, stage) if certify else ()
-    found = list(items(paths))
+    found = list(items(paths, limits=limits))
     progress = stage("judging", len(found))
     results: list[Result] = []
     if csv is None:

@@ -13,7 +13,7 @@ from morelli.app.bundles import load_attributor
 from morelli.attribution.attributor import Attributor
 from morelli.attribution.report import JudgedFile, Outcome, RefusedFile, Verdict
 from morelli.errors import MismatchError, UnreadableSample
-from morelli.storage.samples import Reading, read
+from morelli.storage.samples import LIMITS, Limits, Reading, read
 from morelli.storage.shards import Contents, Item
 
 BATCH = 64
@@ -33,13 +33,20 @@ class Scorer:
     """
 
     def __init__(
-        self, attributor: str | Path | Attributor, *, device: str = "cpu", batch: int = BATCH, prefetch: bool = True
+        self,
+        attributor: str | Path | Attributor,
+        *,
+        device: str = "cpu",
+        batch: int = BATCH,
+        prefetch: bool = True,
+        limits: Limits = LIMITS,
     ) -> None:
         """
         Args:
             attributor: an Attributor, or the path of its bundle.
             batch: as many samples are judged at once, or those of one table. So many images are in memory thrice.
             prefetch: read the next batch, in a thread, while one is judged.
+            limits: what one item may cost; larger ones are refused.
         Raises:
             UnreadableBundle: the attributor cannot be read.
         """
@@ -47,7 +54,7 @@ class Scorer:
             (attributor, "in memory") if isinstance(attributor, Attributor) else load_attributor(attributor)
         )
         self.device, self.batch, self.prefetch = device, batch, prefetch
-        self._contents = Contents()
+        self._limits, self._contents = limits, Contents(limits)
 
     def __call__(self, items: Iterable[Item]) -> list[list[Row]]:
         """The rows of each item: one of an image, many of a table or of sound."""
@@ -62,7 +69,8 @@ class Scorer:
     def read(self, item: Item) -> Reading | Row:
         """Samples and facts, or the row where there is nothing to judge."""
         try:
-            return read(Path(item.name), self.attributor.extractor.spec, data=self._contents.of(item))
+            spec = self.attributor.extractor.spec
+            return read(Path(item.name), spec, self._limits, data=self._contents.of(item))
         except MismatchError as error:  # a sound file of another size: nothing can be said
             return JudgedFile(item.name, Verdict(Outcome.INCONCLUSIVE, reason=str(error)), {}).to_dict()
         except UnreadableSample as error:

@@ -68,9 +68,14 @@ def run(
     assert out is not None
     from morelli.app.scorer import BATCH
 
+    actors_asked = bool(actors or gpus or address)
+    if actors_asked and device != "auto":
+        raise MorelliError(
+            f"--device {device} says nothing to actors: they compute on CUDA with --gpus, else on the CPU."
+        )
     given: dict[str, Any] = {"column": column, "batch": batch or BATCH}
     with bars() as stage:
-        if actors or gpus or address:
+        if actors_asked:
             from morelli.cluster import attribute_to as spread
 
             found = spread(files, attributor, out, actors=actors or 1, gpus=gpus, address=address, stage=stage, **given)

@@ -29,6 +29,7 @@ def serve(
     max_bytes: Annotated[int, typer.Option(min=1, help="Of one request, all its files together.")] = 32 * 2**20,
     max_files: Annotated[int, typer.Option(min=1, help="Of one request.")] = 16,
     max_pixels: Annotated[int, typer.Option(min=1, help="Of one picture.")] = 16_000_000,
+    max_rows: Annotated[int, typer.Option(min=1, help="Of tables, or windows of sound, of one request.")] = 20_000,
     time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds of judging for one request.")] = 60,
     queue: Annotated[int, typer.Option(min=1, help="Requests that may be here at once.")] = 64,
     rate_limit: Annotated[int, typer.Option(min=0, help="Files a minute of one client; 0: any number.")] = 300,
@@ -67,7 +68,7 @@ def serve(
     hosts = tuple(each.lower() for each in name or ())
     if local and not token and not hosts:
         hosts = ("localhost", "127.0.0.1", "[::1]", host.lower())  # a page elsewhere may name itself after this machine
-    limits = Limits(max_bytes, max_files, max_pixels, time_limit, queue, rate_limit, workers)
+    limits = Limits(max_bytes, max_files, max_pixels, max_rows, time_limit, queue, rate_limit, workers)
     settings = Settings(
         tuple(attributor or ()),
         gallery,

@@ -48,7 +48,7 @@ def decode_dicom(data: bytes, max_pixels: int, window: Window | None) -> tuple[N
     """
     notes: list[str] = []
     with guarded(KIND, max_pixels, notes, private=True):
-        header = _header(data)
+        header = header_of(data)
         rows, columns = int(header.get("Rows", 0)), int(header.get("Columns", 0))
         transfer = header.file_meta.TransferSyntaxUID
         _refuse(header, rows, columns, max_pixels)
@@ -74,8 +74,8 @@ def decode_dicom(data: bytes, max_pixels: int, window: Window | None) -> tuple[N
     return grey, facts | {"notes": notes}
 
 
-def _header(data: bytes) -> Any:
-    """The whole data set; its pixels are not decoded yet."""
+def header_of(data: bytes) -> Any:
+    """The whole data set; its pixels are not decoded yet. Raises UnreadableSample rather than inflate anything."""
     try:
         import pydicom
     except Exception as error:  # a broken installation raises nearly anything

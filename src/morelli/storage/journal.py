@@ -29,8 +29,7 @@ class Journal:
         columns: names of the values of a record.
     Raises:
         UnreadableBundle: the file holds something else, or records of another owner; it is left alone. Or it cannot be
-            written.
-        MorelliError: another process is writing it.
+            written, or another process is writing it.
     """
 
     def __init__(self, path: Path, owner: str, columns: Sequence[str]) -> None:
@@ -48,8 +47,16 @@ class Journal:
         self.records = [dict(zip(self.columns, map(_value, line), strict=False)) for line in whole]
 
     def append(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Write all records of one file, through to the operating system. Raises UnreadableBundle where it cannot."""
+        """Write all records of one file, through to the operating system.
+
+        Raises UnreadableBundle where it cannot, or where a value is too long to be read again.
+        """
         lines = [[_cell(record[name]) for name in self.columns] for record in records]
+        if (longest := max(len(cell) for line in lines for cell in line)) > csv.field_size_limit():
+            raise UnreadableBundle(
+                f"a value of {longest} characters cannot be kept in {self.path}; the limit is "
+                f"{csv.field_size_limit()}. Judge that file without a CSV."
+            )
         self._write([[*line, self.owner, MORE] for line in lines[:-1]] + [[*lines[-1], self.owner, END]])
 
     def __enter__(self) -> Journal:
@@ -94,7 +101,8 @@ class Journal:
                     raise UnreadableBundle(f"{self.path} holds verdicts of another attributor; it is left alone.")
                 waiting.append(line)
                 if line[-1] == END:
-                    whole, waiting, end = whole + waiting, [], after
+                    whole += waiting
+                    waiting, end = [], after
         self._file.seek(end)
         self._file.truncate()
         if not end:
@@ -143,5 +151,5 @@ def _value(cell: str) -> Any:
     """The inverse of `_cell`: JSON where it is JSON, else text."""
     try:
         return json.loads(cell) if cell[:1] in '{["n-0123456789' else cell
-    except ValueError:
+    except (ValueError, RecursionError):
         return cell

@@ -7,14 +7,16 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from morelli.errors import MorelliError, UnreadableBundle
+from morelli.errors import UnreadableBundle
+from morelli.storage.arrow import load_arrow
+from morelli.storage.writing import alone, replace_file, sync_folder
 
 KEY = b"morelli"  # of the metadata, which are JSON
 NESTED = ("notes", "likelihood_ratio", "facts")  # columns of JSON
@@ -34,38 +36,36 @@ class Parts:
     """
 
     def __init__(self, out: Path, job: Mapping[str, Any]) -> None:
-        _arrow()
+        load_arrow()
         self.out, self.job = out, dict(job)
         self.folder = out.with_name(f".{out.name}.parts")
-        self._lock = -1
 
     def __enter__(self) -> Parts:
         if self.out.exists():
             self._check(self.about(), self.out)
         with _writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-        if not _locked(self._lock):
-            os.close(self._lock)
-            raise UnreadableBundle(f"another process is writing {self.out}. Wait for it, or choose another name.")
-        try:
+            lock = (self.folder / "lock").open("ab")
+        with ExitStack() as stack:
+            stack.enter_context(lock)
+            stack.enter_context(alone(lock, self.out))
+            if self.out.exists():  # since we looked, another job may have finished
+                self._check(self.about(), self.out)
             self._claim(self.folder / "job.json")
-        except BaseException:
-            os.close(self._lock)
-            raise
+            self._held = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None and not self.names():
-            self.discard()
-        os.close(self._lock)
+        with self._held:
+            if error is not None and self.folder.is_dir() and not self.names():
+                self.discard()
 
     def about(self) -> dict[str, Any]:
         """What the finished file says of itself. Raises UnreadableBundle where it is no such file."""
         try:
-            found = json.loads(_arrow().parquet.read_metadata(self.out).metadata[KEY])
+            found = json.loads(load_arrow().parquet.read_metadata(self.out).metadata[KEY])
         except Exception as error:
             raise UnreadableBundle(
                 f"{self.out} exists and holds no verdicts; it is left alone. Name another."
@@ -79,7 +79,7 @@ class Parts:
     def add(self, name: str, content: bytes) -> None:
         """Raises UnreadableBundle where it cannot be written."""
         with _writing(self.folder):
-            _place(self.folder / name, content)
+            replace_file(self.folder / name, content, sync=True)
 
     def finish(self, names: Sequence[str]) -> dict[str, Any]:
         """Put the named parts together in their order, remove them all, and return what the file says of itself.
@@ -91,7 +91,7 @@ class Parts:
         if [start for start, _ in spans] != [0, *(stop for _, stop in spans)][: len(spans)]:
             raise UnreadableBundle(f"the parts in {self.folder} do not follow on each other. Run the job again.")
         counts: dict[str, int] = {}
-        arrow, whole = _arrow(), self.folder / "whole.tmp"
+        arrow, whole = load_arrow(), self.folder / "whole.tmp"
         with _writing(self.out):
             with whole.open("wb") as file:
                 with arrow.parquet.ParquetWriter(file, _schema(), compression="zstd") as writer:
@@ -108,7 +108,7 @@ class Parts:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(whole, self.out)
-            _sync(self.out.parent)
+            sync_folder(self.out.parent)
         self.discard()
         return about
 
@@ -118,7 +118,7 @@ class Parts:
 
     def _tables(self, names: Sequence[str]) -> Iterator[Any]:
         """Of GROUP rows or a little more."""
-        arrow = _arrow()
+        arrow = load_arrow()
         waiting: list[Any] = []
         for name in names:
             try:
@@ -142,7 +142,7 @@ class Parts:
             self._check(found, self.folder)
             return
         with _writing(self.folder):
-            _place(path, _json(self.job))
+            replace_file(path, _json(self.job), sync=True)
 
     def _check(self, found: Mapping[str, Any], where: Path) -> None:
         for name, ours in self.job.items():
@@ -155,7 +155,7 @@ class Parts:
 
 def encode(rows: Iterable[Mapping[str, Any]]) -> bytes:
     """Rows as one Parquet file; the same rows give the same bytes. Nested values are JSON with sorted keys."""
-    arrow, target, rows = _arrow(), io.BytesIO(), iter(rows)
+    arrow, target, rows = load_arrow(), io.BytesIO(), iter(rows)
     schema = _schema()
     with arrow.parquet.ParquetWriter(target, schema, compression="zstd") as writer:
         while group := list(islice(rows, GROUP)):
@@ -179,40 +179,10 @@ def _json(value: Any) -> bytes:
 
 
 def _schema() -> Any:
-    arrow = _arrow()
+    arrow = load_arrow()
     text, number = arrow.string(), arrow.float64()
     kinds = {"file": text, "row": arrow.int64(), "outcome": text, "score": number, "p_value": number, "reason": text}
     return arrow.schema(list((kinds | dict.fromkeys(NESTED, text)).items()))
-
-
-def _place(path: Path, content: bytes) -> None:
-    """All of it, or nothing, through to the disk."""
-    copy = path.with_name(f"{path.name}.tmp")
-    with copy.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(copy, path)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _locked(handle: int) -> bool:
-    """Whether we have it now. The system frees it when the process ends, however it ends."""
-    import fcntl
-
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 @contextmanager
@@ -230,13 +200,3 @@ def _writing(path: Path) -> Iterator[None]:
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:60]}…"
-
-
-def _arrow() -> Any:
-    try:
-        import pyarrow
-        import pyarrow.compute
-        import pyarrow.parquet
-    except Exception as error:  # a broken installation raises nearly anything
-        raise MorelliError("reading and writing Parquet needs pyarrow: pip install 'morelli[jobs]'.") from error
-    return pyarrow

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from morelli.errors import MorelliError, UnreadableSample
+from morelli.storage.arrow import load_arrow
 from morelli.storage.listing import shown
 from morelli.storage.samples import LIMITS, Limits
 
@@ -74,8 +75,9 @@ def items(paths: Iterable[Path], column: str | None = None, limits: Limits = LIM
                 raise
             yield Item(name, name, reason=f"{shown(path.name)} {error}", stamp=_stamp(path))
         except Exception as error:  # readers raise nearly every kind on hostile bytes
-            said = ascii(" ".join(f"{type(error).__name__}: {error}".split()))[1:-1][:120]
-            reason = f"{shown(path.name)} is damaged or cut short ({said}); expected a sound {kind}. Copy it again."
+            reason = (
+                f"{shown(path.name)} is damaged or cut short ({_said(error)}); expected a sound {kind}. Copy it again."
+            )
             yield Item(name, name, reason=reason, stamp=_stamp(path))
 
 
@@ -99,8 +101,7 @@ class Contents:
         except MorelliError:
             raise
         except Exception as error:
-            said = ascii(" ".join(f"{type(error).__name__}: {error}".split()))[1:-1][:120]
-            raise UnreadableSample(f"{name} cannot be read ({said}). Copy {shown(item.file)} again.") from error
+            raise UnreadableSample(f"{name} cannot be read ({_said(error)}). Copy {shown(item.file)} again.") from error
         if not data:
             raise UnreadableSample(f"{name} is empty; expected a sample. Make {shown(item.file)} again.")
         if len(data) > self.limits.max_bytes:
@@ -111,7 +112,10 @@ class Contents:
         start, size = item.place
         with open(item.file, "rb") as file:
             file.seek(start)
-            return file.read(size)
+            data = file.read(size)
+        if len(data) < size:  # else a table would be judged on the rows that are left
+            raise EOFError(f"{len(data)} of {size} bytes")
+        return data
 
     def _row(self, item: Item) -> bytes | None:
         (wanted,) = item.place
@@ -177,7 +181,7 @@ class _Careful:
 
 def _rows(path: Path, column: str | None, limits: Limits) -> Iterator[Item]:
     stamp = _stamp(path)
-    with _parquet().ParquetFile(path) as file:
+    with load_arrow().parquet.ParquetFile(path) as file:
         chosen, count = _column(file.schema_arrow, column), file.metadata.num_rows
     if count > os.stat(path).st_size:
         raise UnreadableSample(f"claims {count} rows, more than it has bytes; expected samples. Make it again.")
@@ -208,7 +212,7 @@ def _column(schema: Any, named: str | None) -> str:
 
 def _values(path: str, column: str, start: int) -> Iterator[tuple[int, bytes | None]]:
     """Rows from that of the group on in which `start` lies."""
-    with _parquet().ParquetFile(path, pre_buffer=False, buffer_size=2**20) as file:
+    with load_arrow().parquet.ParquetFile(path, pre_buffer=False, buffer_size=2**20) as file:
         row, groups = 0, list(range(file.metadata.num_row_groups))
         while groups and row + (size := file.metadata.row_group(groups[0]).num_rows) <= start:
             row += size
@@ -233,9 +237,5 @@ def _too_large(name: str, size: int, limits: Limits) -> str:
     return f"{name} has {size} bytes; the limit is {limits.max_bytes}. Give a smaller file."
 
 
-def _parquet() -> Any:
-    try:
-        from pyarrow import parquet
-    except Exception as error:  # a broken installation raises nearly anything
-        raise MorelliError("reading and writing Parquet needs pyarrow: pip install 'morelli[jobs]'.") from error
-    return parquet
+def _said(error: Exception) -> str:
+    return ascii(" ".join(f"{type(error).__name__}: {error}".split()))[1:-1][:120]

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from morelli.errors import MorelliError
+from morelli.errors import MorelliError, UnreadableBundle
 
 FULL = "The disk is full: make room, or name another place."
 RIGHTS = "You may not write there: check the rights, or name another place."
@@ -132,7 +132,7 @@ def sync_folder(folder: Path) -> None:
 def alone(file: IO[bytes], path: Path) -> Iterator[None]:
     """Inside, no other process is. The lock goes with the process, however it ends; Windows has none.
 
-    Raises MorelliError where another process is inside.
+    Raises UnreadableBundle where another process is inside.
     """
     try:
         import fcntl
@@ -145,7 +145,7 @@ def alone(file: IO[bytes], path: Path) -> Iterator[None]:
         if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
             yield  # a disk without locks
             return
-        raise MorelliError(f"another process is writing {path}. Wait for it, or name another file.") from None
+        raise UnreadableBundle(f"another process is writing {path}. Wait for it, or name another file.") from None
     try:
         yield
     finally:

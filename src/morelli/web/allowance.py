@@ -19,18 +19,27 @@ class Allowance:
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # files left, at this time
 
-    def take(self, client: str) -> int:
-        """One file. 0 where it is allowed, else the seconds after which the next one is."""
+    def wait(self, client: str, files: int = 1) -> int:
+        """Seconds until so many are allowed at once; 0: they are now. Nothing is taken."""
         if not self.per_minute:
             return 0
-        now, key, pace = self._clock(), _network(client), self.per_minute / 60
-        left, then = self._buckets.pop(key, (float(self.per_minute), now))
-        left = min(self.per_minute, left + (now - then) * pace)
-        wait = 0 if left >= 1 else math.ceil((1 - left) / pace)
-        self._buckets[key] = (left - 1 if not wait else left, now)
-        if len(self._buckets) > REMEMBERED:
-            self._buckets.popitem(last=False)
+        missing = files - self._left(_network(client))
+        return math.ceil(missing * 60 / self.per_minute) if missing > 0 else 0
+
+    def take(self, client: str, files: int = 1) -> int:
+        """All of them where they are allowed; else none, and the answer is that of `wait`."""
+        wait, key = self.wait(client, files), _network(client)
+        if self.per_minute and not wait:
+            self._buckets[key] = (self._left(key) - files, self._clock())
+            self._buckets.move_to_end(key)
+            if len(self._buckets) > REMEMBERED:
+                self._buckets.popitem(last=False)
         return wait
+
+    def _left(self, key: str) -> float:
+        now = self._clock()
+        left, then = self._buckets.get(key, (float(self.per_minute), now))
+        return min(self.per_minute, left + (now - then) * self.per_minute / 60)
 
 
 def _network(client: str) -> str:

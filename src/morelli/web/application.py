@@ -70,27 +70,27 @@ class Service:
             raise Refusal(404, "no_attributor", f"there is no attributor of that name here, but {known}.")
         return str(name)
 
-    def charge(self, client: str) -> None:
-        if wait := self.allowance.take(client):
-            limit = self.settings.limits.rate_limit
-            raise Refusal(429, "too_many", f"more than {limit} files a minute. Wait {wait} s.", wait)
+    def too_many(self, wait: int) -> Refusal | None:
+        limit = self.settings.limits.rate_limit
+        said = f"more than {limit} files a minute. Wait {wait} s."
+        return Refusal(429, "too_many", said, wait) if wait else None
 
     async def judged(self, request: Request, order: dict[str, Any]) -> dict[str, Any]:
         """Takes the files of a request, has them judged, and removes them. Raises Refusal."""
         client = request.client.host if request.client else ""
-        if (refusal := self.desk.refusal()) is not None:
+        if (refusal := self.desk.refusal() or self.too_many(self.allowance.wait(client))) is not None:
             await drain(request.stream(), self.settings.limits.max_bytes)
             raise refusal
         with self.desk.place(), tempfile.TemporaryDirectory(prefix="morelli.upload.") as folder:
             content_type = request.headers.get("content-type", "")
-            charge = lambda: self.charge(client)  # noqa: E731
             limits, suffixes = self.settings.limits, self.about["suffixes"]
-            uploads = await receive(request.stream(), content_type, Path(folder), limits, suffixes, charge)
-            for upload in uploads:
-                if upload.refused:
-                    self.metrics.refused.labels("bundle").inc()
+            uploads = await receive(request.stream(), content_type, Path(folder), limits, suffixes)
+            if (refusal := self.too_many(self.allowance.take(client, len(uploads)))) is not None:
+                raise refusal  # it has taken nothing: whoever waits as long as told has all of them judged
             named = [[None if each.path is None else str(each.path), each.name, each.refused] for each in uploads]
-            return await _unless_gone(request, self.desk.ask(order | {"files": named}))
+            found = await _unless_gone(request, self.desk.ask(order | {"files": named}))
+        self.metrics.were_refused(found, sum(bool(each.refused) for each in uploads))
+        return found
 
 
 async def _unless_gone(request: Request, asked: Awaitable[dict[str, Any]]) -> dict[str, Any]:
@@ -115,12 +115,16 @@ def _service(request: Request) -> Service:
 
 
 Here = Annotated[Service, Depends(_service)]
-PARAMETERS = {"attributor", "together", "fdr", "form"}
+
+
+def _parameters(request: Request) -> set[str]:
+    """Those of the route that was asked for."""
+    return {each.alias for each in request.scope["route"].dependant.query_params}
 
 
 def _no_others(request: Request) -> None:
     """A parameter that is misspelt must not be passed over: another attributor would answer."""
-    if others := set(request.query_params) - PARAMETERS:
+    if others := set(request.query_params) - _parameters(request):
         raise Refusal(422, "invalid", f"unknown parameters: {', '.join(sorted(others))[:200]!a}.")
 
 
@@ -187,7 +191,6 @@ async def identify(here: Here, request: Request, together: Together = False) -> 
     found = await here.judged(request, {"kind": "identify", "together": together})
     for each in found["samples"]:
         here.metrics.identified.labels("none" if each["identified"] is None else "one").inc()
-    here.metrics.refused.labels("file").inc(len(found["refused"]))
     return JSONResponse(found)
 
 
@@ -327,7 +330,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
 async def _plain(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     kinds = {404: "not_found", 405: "wrong_method"}
-    said = answer(Refusal(error.status_code, kinds.get(error.status_code, "failed"), f"{error.detail}."))
+    refusal = Refusal(error.status_code, kinds.get(error.status_code, "failed"), f"{error.detail}.")
+    said = await _refused(request, refusal)
     for name, value in (error.headers or {}).items():
         said.headers[name] = value
     return said

@@ -22,6 +22,7 @@ from morelli.attribution.report import RefusedFile, Report
 from morelli.errors import MorelliError
 from morelli.features.protocol import SampleSpec
 from morelli.numerics.calibration import threshold
+from morelli.storage import samples as reading
 from morelli.storage.pdf import check_pdf, pdf_of
 from morelli.storage.samples import SUFFIXES
 from morelli.web.pixels import claimed_pixels
@@ -39,7 +40,7 @@ class Bench:
     """Attributors and a gallery, read once. Raises UnreadableBundle and the like where one cannot be."""
 
     def __init__(self, settings: Settings) -> None:
-        self._max_pixels, self._device = settings.limits.max_pixels, settings.device
+        self._limits, self._device = settings.limits, settings.device
         if self._device == "auto":
             self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._attributors = {path.name: opened(path) for path in settings.attributors}
@@ -69,8 +70,8 @@ class Bench:
             return self._identify(orders)
         if kind == "page":
             return [self._page(order) for order in orders]
-        if len(orders) == 1:
-            return [self._named(self._report(orders[0]), orders[0])]
+        if len(orders) == 1 or not self._attributors[orders[0]["attributor"]][0].extractor.spec.is_image:
+            return [self._named(self._report(order), order) for order in orders]
         whole = self._report(dict(orders[0]) | {"files": [file for order in orders for file in order["files"]]})
         return [self._named(_part(whole, order), order) for order in orders]
 
@@ -81,8 +82,8 @@ class Bench:
         for path, name, reason in order["files"]:
             if path is None:
                 refused.append(RefusedFile(str(name), str(reason)))
-            elif (pixels := claimed_pixels(Path(path))) > self._max_pixels:
-                words = f"claims {pixels} pixels; the limit is {self._max_pixels}. Crop it."
+            elif (pixels := claimed_pixels(Path(path))) > self._limits.max_pixels:
+                words = f"claims {pixels} pixels; the limit is {self._limits.max_pixels}. Crop it."
                 refused.append(RefusedFile(path, f"{Path(path).name} {words}"))
             else:
                 paths.append(path)
@@ -94,7 +95,8 @@ class Bench:
         if not paths:
             return Report(about, (), refused)
         together, fdr = bool(order.get("together")), order.get("fdr")
-        found = attribute(paths, attributor, together=together, fdr=fdr, device=self._device)
+        limits = reading_limits(self._limits.max_rows, len(paths), attributor.extractor.spec)
+        found = attribute(paths, attributor, together=together, fdr=fdr, device=self._device, limits=limits)
         return replace(found, attributor=about, refused=found.refused + refused)
 
     def _named(self, report: Report, order: Order) -> dict[str, Any]:
@@ -112,8 +114,9 @@ class Bench:
         """The page is made where the files lie, to show them; then it gets the names, and the id of what is named."""
         report = self._report(order)
         named = self._as_sent(report, order)
-        text = report_html(report, self._attributors[order["attributor"]][0])
-        before, after = (each.to_dict()["id"] for each in (report, named))
+        stored = replace(report, custody=named.custody)
+        text = report_html(stored, self._attributors[order["attributor"]][0])
+        before, after = (each.to_dict()["id"] for each in (stored, named))
         names = [(escape(str(path)), escape(str(name)), "") for path, name, _ in order["files"] if path is not None]
         text = renamed(text.replace(before, after), names)
         content = pdf_of(text, after) if order["form"] == "pdf" else text.encode()
@@ -133,6 +136,12 @@ class Bench:
             found = Identification(found.gallery, found.identified, found.refused + refused)
             answers.append(finite(renamed(found.to_dict(), order["files"])))
         return answers
+
+
+def reading_limits(max_rows: int, files: int, spec: SampleSpec) -> reading.Limits:
+    """Of each file of a request that may have so many rows, or windows, in all."""
+    rows = max(1, max_rows // files)
+    return reading.Limits(max_rows=rows, max_values=min(rows * math.prod(spec.shape), reading.LIMITS.max_values))
 
 
 def _described(attributor: Attributor, about: Mapping[str, Any]) -> dict[str, Any]:

@@ -127,7 +127,8 @@ class Desk:
         except (WorkerSlow, WorkerFailed) as error:
             if len(batch) > 1:  # one of them is to blame; the others shall not suffer
                 for job in batch:
-                    await self._answer(worker, [job])
+                    if not job.answer.done():  # its client may have left meanwhile
+                        await self._answer(worker, [job])
                 return
             _fail(batch[0], self._refusal(error))
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import time
 from collections.abc import Mapping
 
@@ -19,7 +20,7 @@ PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-UNREAD = (400, 401, 403, 408, 413, 415, 421, 429, 503)  # something of the body may be left, and is not read
+UNREAD = (400, 401, 403, 408, 413, 415, 421, 429, 500, 503)  # something of the body may be left, and is not read
 HEADERS = {
     "Content-Security-Policy": PAGE_POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -29,10 +30,11 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "Cache-Control": "no-store",
 }
+log = logging.getLogger("morelli.web")
 
 
 class Guard:
-    """Middleware. Answers what may not be asked, before a byte of its body is read."""
+    """Middleware. Answers what may not be asked, before a byte of its body is read, and what nobody foresaw."""
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
         self._app, self._settings, self._metrics = app, settings, metrics
@@ -41,7 +43,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begun, status = time.monotonic(), 500
+        begun, status = time.monotonic(), 0
 
         async def with_headers(message: Message) -> None:
             nonlocal status
@@ -56,10 +58,18 @@ class Guard:
             check(scope, self._settings)
             await self._app(scope, receive, with_headers)
         except Refusal as refusal:
+            self._metrics.refused.labels(refusal.error).inc()
             await answer(refusal)(scope, receive, with_headers)
+        except Exception:
+            if status:  # half an answer is on its way
+                raise
+            log.exception("a request failed")
+            await answer(Refusal(500, "failed", "the request failed for a reason of ours."))(
+                scope, receive, with_headers
+            )
         finally:
             path = getattr(scope.get("route"), "path", "other")
-            self._metrics.requests.labels(path, str(status)).inc()
+            self._metrics.requests.labels(path, str(status or 500)).inc()
             self._metrics.seconds.labels(path).observe(time.monotonic() - begun)
 
 
@@ -81,7 +91,8 @@ def check(scope: Scope, settings: Settings) -> None:
 
 def _is_token(headers: Mapping[str, str], token: str) -> bool:
     kind, _, given = headers.get("authorization", "").partition(" ")
-    return kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
+    sent = given.encode("latin-1").strip()  # headers are bytes, which were read as that
+    return kind.lower() == "bearer" and hmac.compare_digest(sent, token.encode().strip())
 
 
 def _without_port(host: str) -> str:

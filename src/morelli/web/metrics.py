@@ -30,12 +30,16 @@ class Metrics:
         self.starts = Gauge("morelli_worker_starts", "Of judging processes, since the start.", registry=registry)
 
     def judged(self, attributor: str, summary: Mapping[str, Any]) -> None:
-        """Counts of a report by outcome, as `Report.counts` has them."""
+        """Verdicts of a report by outcome, as `Report.counts` has them."""
         for outcome, count in summary.items():
-            if outcome == "refused":
-                self.refused.labels("file").inc(count)
-            else:
+            if outcome != "refused":
                 self.verdicts.labels(attributor, outcome).inc(count)
+
+    def were_refused(self, found: Mapping[str, Any], bundles: int) -> None:
+        """Counts of the files of an answer; those that were refused as bundles are among them."""
+        files = len(found["refused"]) if "refused" in found else found["summary"].get("refused", 0)
+        self.refused.labels("bundle").inc(bundles)
+        self.refused.labels("file").inc(max(0, files - bundles))
 
     def text(self) -> bytes:
         return generate_latest(self._registry)

@@ -134,6 +134,7 @@ class Allowed(BaseModel):
     max_bytes: int
     max_files: int
     max_pixels: int
+    max_rows: int
     time_limit: float
     queue: int
     rate_limit: int

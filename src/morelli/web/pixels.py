@@ -7,16 +7,17 @@ from pathlib import Path
 
 from PIL import Image, TiffImagePlugin
 
+from morelli.storage.dicom import header_of, is_dicom
+
 
 def claimed_pixels(path: Path) -> int:
     """Of a picture, as its header says: nothing is decoded. 0 of what is no picture, which readers refuse."""
-    with path.open("rb") as file:
-        first = file.read(132)
-    if first[128:] == b"DICM":
-        return _claimed_by_dicom(path)
     try:
-        data = io.BytesIO(path.read_bytes())
-        with Image.open(data, formats=["PNG", "JPEG", "WEBP", "BMP", "TIFF"]) as image:
+        data = path.read_bytes()  # which may be gone already, with its client
+        if is_dicom(data):
+            header = header_of(data)
+            return int(header.Rows) * int(header.Columns)
+        with Image.open(io.BytesIO(data), formats=["PNG", "JPEG", "WEBP", "BMP", "TIFF"]) as image:
             pixels = image.width * image.height
             if isinstance(image, TiffImagePlugin.TiffImageFile):  # a tile may be declared larger than the picture
                 tile = [image.tag_v2.get(tag, 0) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH)]
@@ -25,14 +26,4 @@ def claimed_pixels(path: Path) -> int:
     except Image.DecompressionBombError:
         return 2**62
     except Exception:  # readers say what is wrong with it
-        return 0
-
-
-def _claimed_by_dicom(path: Path) -> int:
-    try:
-        import pydicom
-
-        header = pydicom.dcmread(path, stop_before_pixels=True)
-        return int(header.Rows) * int(header.Columns)
-    except Exception:  # as above
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,17 +17,21 @@ class Limits:
         max_bytes: of one request, all of its files together; counted while it arrives.
         max_files: of one request.
         max_pixels: of one picture, as its header claims; larger ones are not decoded.
+        max_rows: of tables, or windows of sound, of one request: each of its files may have an even share. The answer
+            has some 500 bytes for each.
         time_limit: seconds of judging for one request, and as many again for its upload.
         queue: requests that are uploading, waiting or being judged; further ones are answered 503.
         rate_limit: files a minute that one client may send, and at once after a pause; 0: any number.
         workers: processes that judge. Each holds all attributors and the gallery.
     Raises:
-        OutOfRange: one that is not positive.
+        OutOfRange: one that is not positive and finite, or a rate limit that one request may exceed, as such a request
+            would never be taken.
     """
 
     max_bytes: int = 32 * 2**20
     max_files: int = 16
     max_pixels: int = 16_000_000
+    max_rows: int = 20_000
     time_limit: float = 60.0
     queue: int = 64
     rate_limit: int = 300
@@ -34,8 +39,13 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value < 0 or (value == 0 and name != "rate_limit"):
+            if not 0 <= value < math.inf or (value == 0 and name != "rate_limit"):
                 raise OutOfRange(f"{name} is {value}; expected a positive number.")
+        if 0 < self.rate_limit < self.max_files:
+            raise OutOfRange(
+                f"rate_limit is {self.rate_limit} files a minute, less than one request may have ({self.max_files}); "
+                "raise it, or lower max_files."
+            )
 
 
 @dataclass(frozen=True)

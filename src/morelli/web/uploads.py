@@ -44,19 +44,16 @@ class Receiver:
 
     Args:
         suffixes: that stored files keep, since readers compare them with the content.
-        charge: called before each file is taken; raises Refusal where the client has sent too many.
     """
 
-    def __init__(
-        self, content_type: str, folder: Path, limits: Limits, suffixes: Collection[str], charge: Callable[[], None]
-    ) -> None:
+    def __init__(self, content_type: str, folder: Path, limits: Limits, suffixes: Collection[str]) -> None:
         kind, options = parse_options_header(content_type)
         if kind != b"multipart/form-data":
             raise Refusal(415, "not_multipart", f"expected multipart/form-data with one or more '{FIELD}'.")
         if not options.get(b"boundary"):
             raise Refusal(400, "malformed", "the Content-Type names no boundary.")
         self.uploads: list[Upload] = []
-        self._folder, self._limits, self._suffixes, self._charge = folder, limits, suffixes, charge
+        self._folder, self._limits, self._suffixes = folder, limits, suffixes
         self._bytes = self._parts = self._of_headers = self._of_field = 0
         self._name, self._value, self._headers = b"", b"", dict[bytes, bytes]()
         self._first = b""
@@ -73,7 +70,10 @@ class Receiver:
             "on_end": self._ends,
         }
         self._complete = False
-        self._parser = MultipartParser(options[b"boundary"], called)  # type: ignore[arg-type]
+        try:
+            self._parser = MultipartParser(options[b"boundary"], called)  # type: ignore[arg-type]
+        except FormParserError as error:
+            raise Refusal(400, "malformed", f"the Content-Type's boundary cannot be used ({error}).") from None
 
     def take(self, data: bytes) -> None:
         self._bytes += len(data)
@@ -129,7 +129,6 @@ class Receiver:
             raise Refusal(422, "no_file", f"'{FIELD}' is a text without a file name; expected a file.")
         if len(self.uploads) == self._limits.max_files:
             raise Refusal(413, "too_many_files", f"more than {self._limits.max_files} files in one request.")
-        self._charge()
         name = shown(options.get(b"filename", b"").decode("utf-8", "replace"))
         suffix = Path(name).suffix.lower()
         path = self._folder / (secrets.token_hex(16) + (suffix if suffix in self._suffixes else ""))
@@ -172,7 +171,6 @@ async def receive(
     folder: Path,
     limits: Limits,
     suffixes: Collection[str],
-    charge: Callable[[], None],
 ) -> list[Upload]:
     """The files of a request, in `folder`. What is refused half way is read past, so that the answer arrives.
 
@@ -182,7 +180,7 @@ async def receive(
     try:
         async with asyncio.timeout(limits.time_limit):
             try:
-                receiver = Receiver(content_type, folder, limits, suffixes, charge)
+                receiver = Receiver(content_type, folder, limits, suffixes)
                 async for chunk in chunks:
                     receiver.take(chunk)
                 return receiver.finish()

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,32 @@ def test_a_quote_without_its_end(tmp_path: Path) -> None:
     path.write_bytes(whole + b'b.png,0,"torn' + b",x\r\n" * 40_000)
     assert read(path) == flat(FILES)
     assert path.read_bytes() == whole
+
+
+def test_a_cell_of_deep_brackets_is_text(tmp_path: Path) -> None:
+    path = tmp_path / "j.csv"
+    write(path, FILES)
+    path.write_bytes(path.read_bytes() + b"[" * 100_000 + b",null,0,owner,.\r\n")
+    assert read(path)[-1]["file"] == "[" * 100_000
+
+
+def test_what_could_not_be_read_again_is_refused(tmp_path: Path) -> None:
+    """csv takes no longer cell: all that follows one would be cut off when the journal is opened again."""
+    path = tmp_path / "j.csv"
+    write(path, FILES)
+    with pytest.raises(UnreadableBundle, match="a value of 140009 characters"):
+        write(path, [[{"file": "a.png", "row": None, "value": {"x": "y" * 140_000}}]])
+    assert read(path) == flat(FILES)
+
+
+def test_opening_again_takes_time_in_proportion(tmp_path: Path) -> None:
+    path = tmp_path / "j.csv"
+    write(path, FILES)
+    with path.open("ab") as file:
+        file.writelines(b"%d,null,0,owner,.\r\n" % i for i in range(60_000))
+    begun = time.process_time()
+    assert len(read(path)) == len(flat(FILES)) + 60_000
+    assert time.process_time() - begun < 5  # it took 10 s or more where every file copied the list
 
 
 def test_a_whole_record_without_its_line_end_is_torn(tmp_path: Path) -> None:

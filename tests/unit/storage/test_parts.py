@@ -3,12 +3,14 @@
 import errno
 import json
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
 from morelli.errors import UnreadableBundle
+from morelli.storage import parts as storage_parts
 from morelli.storage.parts import Parts, encode
 
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -121,3 +123,38 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert not out.exists()
         assert parts.names() == {name(0, 1)}
         assert parts.finish([name(0, 1)])["items"] == 1
+
+
+def test_a_job_that_finished_between_look_and_lock_is_not_taken_for_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "s.parquet"
+    real = storage_parts.alone
+
+    def later(file: IO[bytes], path: Path) -> AbstractContextManager[None]:
+        monkeypatch.undo()
+        with Parts(out, JOB) as theirs:
+            theirs.finish([])
+        return real(file, path)
+
+    monkeypatch.setattr(storage_parts, "alone", later)
+    with pytest.raises(UnreadableBundle, match="another batch"), Parts(out, JOB | {"batch": 7}):
+        pass
+    assert Parts(out, JOB).about()["batch"] == 64
+
+
+def test_a_folder_that_was_deleted_does_not_hide_what_ended_the_job(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), Parts(tmp_path / "s.parquet", JOB) as parts:
+        parts.discard()
+        raise KeyboardInterrupt
+
+
+def test_a_disk_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl", reason="there are no locks here")
+
+    def none(handle: Any, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with Parts(tmp_path / "s.parquet", JOB) as parts:
+        assert parts.finish([])["items"] == 0

@@ -112,6 +112,13 @@ def test_a_damaged_archive_gives_what_is_whole_and_says_so(tmp_path: Path, tail:
     assert any(isinstance(why, str) and words in why for why in found.values())
 
 
+def test_a_member_cut_short_is_refused_rather_than_read_in_part(tmp_path: Path) -> None:
+    path = tmp_path / "s.tar"
+    path.write_bytes(header(b"rows.csv", b"%011o" % 900) + b"1,2\n" * 150)
+    found = read(path)
+    assert "rows.csv cannot be read (EOFError: 600 of 900 bytes)" in str(found["/rows.csv"])
+
+
 def test_no_archive_at_all(tmp_path: Path) -> None:
     for data in (b"", b"no archive", b"\0" * 2000):
         (tmp_path / "s.tar").write_bytes(data)

@@ -26,6 +26,19 @@ def test_a_bucket_empties_and_fills() -> None:
     assert [bucket.take("a") for _ in range(7)] == [0] * 6 + [10]
 
 
+def test_a_refused_request_takes_nothing_and_is_told_how_long_to_wait() -> None:
+    """Where it took what there was, a client that waits as long as told was never served."""
+    clock = Clock()
+    bucket = Allowance(300, clock)
+    assert bucket.take("a", 300) == 0
+    wait = bucket.take("a", 16)
+    assert wait == bucket.wait("a", 16) == 4
+    clock.now = wait
+    assert bucket.take("a", 16) == 0
+    assert bucket.wait("a", 16) > 0
+    assert bucket.wait("b", 16) == 0
+
+
 def test_no_limit() -> None:
     assert not any(Allowance(0).take("a") for _ in range(1000))
 

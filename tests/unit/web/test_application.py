@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 import sys
+import tempfile
 import zlib
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
-from web_toys import ATTRIBUTOR, Odd
+from web_toys import ATTRIBUTOR, TABLE, Odd
 
+from morelli import SampleSpec
 from morelli.cli.main import main
+from morelli.errors import OutOfRange
+from morelli.web.bench import Bench, reading_limits
+from morelli.web.contents import unwanted
 from morelli.web.refusals import STATUSES
+from morelli.web.settings import Limits, Settings
 from morelli.web.uploads import shown
 
 
@@ -101,6 +109,50 @@ def test_a_report_as_pdf_and_its_id(client, own) -> None:
     assert client.get("/v1/server").json()["pdf"] is True
 
 
+def test_the_page_is_about_the_json_whose_id_it_shows(client, own) -> None:
+    said = post(client, ("a.png", own[0])).json()
+    page = post(client, ("a.png", own[0]), to="/v1/report").text
+    assert said["id"] in page
+    assert escape(said["custody"]["command"]) in page
+
+
+def test_rows_of_one_request_are_bounded_and_shared(own) -> None:
+    bench = Bench(Settings((TABLE,), limits=Limits(max_rows=10)))
+
+    def judged(folder: Path, *counts: int) -> dict[str, int]:
+        files = []
+        for i, count in enumerate(counts):
+            (folder / f"{i}.csv").write_bytes(b"0.1,0.2,0.3,0.4,0.5,0.6\n" * count)
+            files.append([str(folder / f"{i}.csv"), f"{i}.csv", ""])
+        orders = [{"kind": "attribute", "attributor": TABLE.name, "files": files}] * 2
+        one, other = bench.answer(orders)
+        assert one["summary"] == other["summary"]
+        return one["summary"]
+
+    with tempfile.TemporaryDirectory() as folder:
+        assert judged(Path(folder), 10)["refused"] == 0
+        assert judged(Path(folder), 11)["refused"] == 1
+        found = judged(Path(folder), 6, 5)
+        assert found["refused"] == 1
+        assert sum(found.values()) - 1 == 5
+
+
+def test_windows_of_sound_are_bounded() -> None:
+    limits = reading_limits(1000, 4, SampleSpec((2, 512)))
+    assert (limits.max_rows, limits.max_values) == (250, 250 * 2 * 512)
+    assert reading_limits(10, 16, SampleSpec((6,))).max_rows == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"time_limit": math.inf}, {"time_limit": math.nan}, {"queue": 0}, {"rate_limit": 15}, {"max_rows": -1}],
+)
+def test_limits_that_are_none(wrong: dict[str, Any]) -> None:
+    with pytest.raises(OutOfRange, match=next(iter(wrong))):
+        Limits(**wrong)
+    assert Limits(rate_limit=0).rate_limit == 0
+
+
 def test_tables_have_an_attributor_of_their_own(client) -> None:
     rows = b"0.1,0.2,0.3,0.4,0.5,0.6\n" * 3
     found = post(client, ("rows.csv", rows), attributor="table-1.attributor").json()
@@ -117,6 +169,16 @@ BUNDLES = {
     "a tar archive": b"model\0".ljust(257, b"\0") + b"ustar\0" + b"\0" * 249,
     "JSON": b'{"format": 1, "kind": "attributor"}',
 }
+OTHERS = {
+    "a program": [b"MZ\x90\0\3", b"\xcf\xfa\xed\xfe\7", b"\xce\xfa\xed\xfe\7", b"#!/bin/sh\n", b"\x7fELF\2"],
+    "JSON": [b"\xef\xbb\xbf{}", b" \n\t{", b"[1,2]", b' [ {"a": 1}]', b"[null]"],
+    "": [b"MZ,intensity\n1,2\n", b"[M+H],b\n1,2\n", b"a,b\n", b"\xef\xbb\xbfa,b\n", b"BM", b""],
+}
+
+
+@pytest.mark.parametrize(("what", "data"), [(what, data) for what in OTHERS for data in OTHERS[what]])
+def test_the_first_bytes_betray(what: str, data: bytes) -> None:
+    assert unwanted(data) == what
 
 
 @pytest.mark.parametrize("what", BUNDLES)
@@ -222,6 +284,7 @@ def test_the_size_is_counted_not_believed(serve) -> None:
         ),
         (b"--x\r\n" + b"A: b\r\n" * 9_000 + b"\r\n", "multipart/form-data; boundary=x", 400, "malformed"),
         (b"--x\r\nA: " + b"b" * 9_000 + b"\r\n\r\n", "multipart/form-data; boundary=x", 400, "malformed"),
+        (b"--x\r\n\r\n", f"multipart/form-data; boundary={'x' * 5000}", 400, "malformed"),
         (
             b'--x\r\nContent-Disposition: form-data; name="other"\r\n\r\nabc\r\n--x--\r\n',
             "multipart/form-data; boundary=x",
@@ -241,13 +304,15 @@ def test_bodies_that_are_none(client, body: bytes, kind: str, status: int, error
 
 
 def test_one_client_may_send_so_many(serve, own) -> None:
-    client = serve(rate_limit=3)
+    client = serve(rate_limit=3, max_files=2)
     assert post(client, ("a.png", own[0]), ("b.png", own[1])).status_code == 200
     answer = post(client, ("a.png", own[0]), ("b.png", own[1]))
     said(answer, 429, "too_many")
     assert 0 < int(answer.headers["retry-after"]) <= 20
     text = client.get("/metrics").text
     assert 'morelli_refused_total{why="too_many"} 1.0' in text
+    assert post(client, ("c.png", own[2])).status_code == 200  # what was refused has taken nothing
+    said(post(client, ("a.png", own[0])), 429, "too_many")
 
 
 @pytest.mark.parametrize(
@@ -271,6 +336,15 @@ def test_tokens(serve, sent: dict[str, str], status: int) -> None:
         said(post(TestClient(client.app, headers=sent | {"host": "localhost"}), ("a.png", b"1")), 401, "no_token")
 
 
+def test_tokens_are_bytes_and_their_refusals_are_counted(serve) -> None:
+    client = serve(token="pässwordà ")
+    for sent, status in (("pässwordà", 200), ("pässword", 401)):
+        header = {"authorization": b"Bearer " + sent.encode()}  # as curl sends it
+        assert client.get("/v1/server", headers=header).status_code == status
+    text = client.get("/metrics", headers={"authorization": "Bearer pässwordà".encode()}).text
+    assert 'morelli_refused_total{why="no_token"} 1.0' in text
+
+
 def test_other_sites_and_other_names(serve, own) -> None:
     client = serve(hosts=("localhost", "[::1]"))
     assert client.get("/health", headers={"host": "localhost:8000"}).status_code == 200
@@ -285,6 +359,8 @@ def test_what_is_not_there(client, own) -> None:
     assert "images-1.attributor" in said(post(client, ("a.png", own[0]), attributor="other"), 404, "no_attributor")
     said(post(client, ("a.png", own[0]), fdr=2), 422, "invalid")
     assert "atributor" in said(post(client, ("a.png", own[0]), atributor="other"), 422, "invalid")
+    said(post(client, ("a.png", own[0]), to="/v1/report", fdr=0.1), 422, "invalid")  # which another route has
+    said(client.get("/v1/server", params={"together": True}), 422, "invalid")
     for route in ("/nowhere", "/v1/nowhere", "/page/../settings.py", "/docs", "/v1/attribute/"):
         said(client.get(route), 404, "not_found")
     assert client.get("/v1/attribute").status_code == 405
@@ -336,6 +412,8 @@ def test_metrics(client, own) -> None:
     text = client.get("/metrics").text
     assert 'morelli_verdicts_total{attributor="images-1.attributor",outcome="attributed"} 1.0' in text
     assert 'morelli_refused_total{why="bundle"} 1.0' in text
+    assert 'morelli_refused_total{why="file"} 0.0' in text  # a bundle is not counted twice
+    assert 'morelli_refused_total{why="not_found"} 1.0' in text
     assert 'morelli_requests_total{route="/v1/attribute",status="200"} 1.0' in text
     assert 'morelli_requests_total{route="other",status="404"} 1.0' in text
     assert "morelli_judging_seconds_count" in text
@@ -362,3 +440,14 @@ def test_what_goes_wrong_within_stays_within(bench, serve, own, kind: str, statu
     message = said(post(serve(judging=Failing()), ("a.png", own[0])), status, error)
     assert "Traceback" not in message
     assert "a mistake of ours" not in message
+
+
+def test_what_nobody_foresaw_has_the_same_shape(client, own, monkeypatch) -> None:
+    def broken(client: str, files: int = 1) -> int:
+        raise ValueError("a mistake of ours")
+
+    monkeypatch.setattr(client.app.state.service.allowance, "take", broken)
+    answer = post(client, ("a.png", own[0]))
+    assert "a mistake" not in said(answer, 500, "failed")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert client.get("/health").status_code == 200

@@ -6,6 +6,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import httpx
 import pytest
 from web_toys import Held, InProcess, Running
 
+from morelli.web import server
 from morelli.web.application import build
 from morelli.web.settings import Limits, Settings
 
@@ -42,9 +44,9 @@ def start(temporary: Path) -> Iterator[Start]:
         return app, held, running[-1][0].__enter__()
 
     yield start
-    for server, held in running:
+    for site, held in running:
         held.go.set()
-        server.__exit__()
+        site.__exit__()
     assert list(temporary.iterdir()) == []
 
 
@@ -105,6 +107,48 @@ def test_a_body_without_an_end_is_not_read_to_it(start: Start, temporary: Path) 
     connection.close()
     assert sent < 20_000_000  # and what lies in the system's buffers
     until(lambda: taken(app) == 0)
+
+
+def test_silent_connections_shut_nobody_out(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "PATIENCE", 0.5)
+    _, _, url = start(queue=1)
+    address = httpx.URL(url)
+    with ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_connection((address.host, address.port or 80))) for _ in range(72)]
+        for connection in silent[:30]:
+            connection.sendall(b"GET /health HTT")
+        for connection in silent:  # as many as are ever served at once
+            connection.settimeout(10)
+            assert connection.recv(1) == b""
+        assert httpx.get(f"{url}/health").status_code == 200
+
+
+def test_a_kept_connection_is_closed_where_nothing_more_is_asked(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "PATIENCE", 0.5)
+    _, _, url = start()
+    address = httpx.URL(url)
+    with socket.create_connection((address.host, address.port or 80), timeout=10) as connection:
+        for _ in range(2):
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            answer = b""
+            while not answer.endswith(b"}"):  # head and body may come apart
+                answer += connection.recv(4096)
+        connection.sendall(b"G")  # which stops uvicorn's own timer
+        assert connection.recv(1) == b""
+    assert httpx.get(f"{url}/health").status_code == 200
+
+
+def test_slow_uploads_and_long_judging_are_waited_for(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "PATIENCE", 0.2)
+    _, held, url = start()
+    body = PART + b"abcdef" + END
+    with connect(url, len(body)) as connection:
+        for i in range(0, len(body), len(body) // 5):
+            connection.sendall(body[i : i + len(body) // 5])
+            time.sleep(0.15)
+        time.sleep(0.3)
+        held.go.set()
+        assert b"200 OK" in connection.recv(4096)
 
 
 def test_a_full_server_says_when_to_come_back(start: Start) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from threading import Event
 from typing import Any
@@ -110,6 +111,32 @@ def test_one_that_fails_does_not_spoil_the_others(kind: str, status: int) -> Non
         assert bad.status == status
 
     assert with_desk(work).asked == [1, 3, 1, 1, 1]
+
+
+def test_those_who_left_are_not_judged_again_after_a_failure() -> None:
+    async def work(desk: Desk, worker: Slow) -> None:
+        first = asyncio.create_task(desk.ask(order()))
+        await begun(worker)
+        orders = [order(name=0), order(name=1), order(name=2)]
+        rest = [asyncio.create_task(desk.ask(each)) for each in orders]
+        await asyncio.sleep(0)
+        alike = desk._waiting[0].alike()
+        desk._waiting[0].alike = lambda: alike  # type: ignore[method-assign]
+        orders[0]["attributor"] = "dies"
+        real = worker.ask
+
+        def ask(orders: Sequence[dict[str, Any]], seconds: float) -> list[dict[str, Any]]:
+            if len(orders) == 3:
+                loop.call_soon_threadsafe(rest[1].cancel)
+                time.sleep(0.2)
+            return real(orders, seconds)
+
+        loop, worker.ask = asyncio.get_running_loop(), ask  # type: ignore[method-assign]
+        worker.go.set()
+        found = await asyncio.gather(first, *rest, return_exceptions=True)
+        assert found[3] == {"name": 2}
+
+    assert with_desk(work).asked == [1, 3, 1, 1]
 
 
 def test_places_are_bounded_and_given_back() -> None:
