@@ -25,8 +25,8 @@ def verify_report(
         judged: also look at the judged files, where the report names them or beside it.
     Returns:
         `verified`; `problems`, each a sentence; `files`, each with its `role` ("report" or "judged"), signed `sha256`
-        and `state` ("sound", "altered", "missing", "not signed", "not looked at": samples inside of tar and
-            Parquet files never are); what was signed, as `predicate`.
+        and `state` ("sound", "altered", "missing", "not signed", "not looked at"); what was signed, as `predicate`.
+        Samples inside of tar and Parquet files are never looked at.
     Raises:
         UnsuitableKey, MorelliError: key, envelope or a report cannot be read.
     """
