@@ -35,7 +35,8 @@ def sheet(target: str, condition: str) -> None:
             axis.set_title(f"{verdict.outcome.value}\np = {verdict.p_value:.3f}", fontsize=7)
         line[0].set_ylabel("own, least alike" if name == "own" else f"{name}, most alike", fontsize=8)
     figure.suptitle(f"{target}, {condition}")
-    figure.savefig(HERE / f"failures-{target}-{condition.replace(':', '')}.png", dpi=90)
+    kept = HERE / f"failures-{target}-{condition.replace(':', '')}.webp"
+    figure.savefig(kept, dpi=90, pil_kwargs={"quality": 75, "method": 6})
 
 
 if __name__ == "__main__":

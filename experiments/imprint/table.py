@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 
 HERE = Path(__file__).parent
 FIRST, SECOND = "<!-- tables -->", "<!-- end -->"
-TOGETHER = ", 4 together"
+TOGETHER, NONE = ", 4 together", "not run yet"
 
 
 def cells(name: str) -> dict:
@@ -94,7 +94,7 @@ def zoo() -> str:
         lines += ["", row(target, ("own", *names)), "|---" * (len(names) + 2) + "|"]
         for condition in (c for c in cell if c not in ("seconds", "separated") and TOGETHER not in c):
             lines.append(row(condition, (f"{100 * cell[condition][n]:.1f}" for n in ("own", *names))))
-    return "\n".join(lines).strip() or "not run yet"
+    return "\n".join(lines).strip() or NONE
 
 
 def upright() -> str:
@@ -109,13 +109,13 @@ def upright() -> str:
             for target in found
         ]
         lines.append(row(condition, values))
-    return "\n".join(lines) if found else "not run yet"
+    return "\n".join(lines) if found else NONE
 
 
 def against() -> str:
     found = {key.split("/", 1)[1]: cell for key, cell in cells("baselines").items()}
     if not found:
-        return "not run yet"
+        return NONE
     ours = {key.split("/", 1)[1]: cell["none"] for key, cell in cells("imprint").items()}
     methods = ["imprint", *next(iter(found.values()))]
     lines = [row("", found), "|---" * (len(found) + 1) + "|"]
@@ -133,7 +133,7 @@ def against() -> str:
 def little() -> str:
     found = cells("little")
     if not found:
-        return "not run yet"
+        return NONE
     targets = list(dict.fromkeys(key.split("/")[2] for key in found))
     lines = [row("own samples", targets), "|---" * (len(targets) + 1) + "|"]
     for count in sorted({key.split("/")[1] for key in found}, key=int):
@@ -152,7 +152,7 @@ def little() -> str:
 def parts() -> str:
     found = {key.split("/", 1)[1]: cell for key, cell in cells("parts").items()}
     if not found:
-        return "not run yet"
+        return NONE
     blocks = []
     for condition in next(iter(found.values())):
         lines = [row(condition, found), "|---" * (len(found) + 1) + "|"]
@@ -203,7 +203,7 @@ def main() -> None:
         "Little data, files as the generators wrote them: mean and worst pair; fresh own samples rejected, %": little(),
         "What the parts are worth: AUROC, %, of the harder of two siblings": parts(),
     }
-    body = "\n\n".join(f"**{title}**\n\n{table}" for title, table in tables.items())
+    body = "\n\n".join(f"**{title}**\n\n{table}" for title, table in tables.items() if table != NONE)
     readme = HERE / "README.md"
     text = re.sub(f"{FIRST}.*{SECOND}", lambda _: f"{FIRST}\n{body}\n{SECOND}", readme.read_text(), flags=re.S)
     readme.write_text(text)
