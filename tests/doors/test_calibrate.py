@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 from toys import toy_samples
 
 from morelli.cli.calibrating import Calibrator
-from morelli.cli.main import main
 from morelli.numerics.likelihood_ratio import KINDS
 
 ARTEFACTS = Path(__file__).parents[1] / "artefacts"
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def run(tmp_path: Path, run_in):
     shutil.copytree(ARTEFACTS / "table-1.attributor", tmp_path / "my.attributor")
     for k in range(4):
         rows = toy_samples("table", 30, 3, generator_seed=k).tolist()
@@ -26,15 +24,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         place.mkdir(parents=True)
         (place / "rows.csv").write_text("\n".join(",".join(f"{x:.6f}" for x in row) for row in rows) + "\n")
 
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["morelli", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return run
+    return run_in(tmp_path)
 
 
 def test_calibrators_have_one_list() -> None:

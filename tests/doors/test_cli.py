@@ -11,7 +11,7 @@ import torch
 
 import morelli
 from morelli.attribution.kinds import INVERSIONS, METHODS, RECIPES
-from morelli.cli.main import DetectorName, InversionName, Method, main
+from morelli.cli.main import DetectorName, InversionName, Method
 
 FACTORY = """
 import torch
@@ -54,16 +54,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.chdir(place)
-        monkeypatch.setattr(sys, "argv", ["morelli", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return run
+def run(place: Path, run_in):
+    return run_in(place)
 
 
 @pytest.fixture

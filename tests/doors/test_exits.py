@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from morelli import errors
-from morelli.cli import exits, main
+from morelli.cli import exits
 
 MAIN = """
 import sys, time, types, morelli.cli.main as cli
@@ -22,15 +22,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["morelli", *words])
-        with pytest.raises(SystemExit) as stop:
-            main.main()
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return run
+def run(run_in):
+    return run_in(Path())
 
 
 @pytest.fixture

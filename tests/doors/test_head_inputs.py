@@ -8,7 +8,6 @@ import pytest
 import torch
 
 import morelli
-from morelli.cli.main import main
 
 FACTORY = """
 import torch, morelli
@@ -44,20 +43,19 @@ def torch_says_it():
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_in):
     (tmp_path / "labelled_gan.py").write_text(FACTORY)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "labelled_gan", raising=False)
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    def run(words: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["morelli", *words.split()])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out + err
+    run = run_in(tmp_path)
 
-    return run
+    def said(words: str) -> tuple[int, str]:
+        code, out, err = run(*words.split())
+        return code, out + err
+
+    return said
 
 
 def test_a_conditional_generator_comes_from_a_factory_that_returns_a_torch_generator(run, tmp_path: Path) -> None:

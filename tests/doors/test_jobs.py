@@ -8,26 +8,19 @@ import pytest
 from toys import imprinting_samples
 
 import morelli
-from morelli.cli.main import main
 
 parquet = pytest.importorskip("pyarrow.parquet")
 BUNDLE = Path(__file__).parents[1] / "artefacts" / "images-1.attributor"
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def run(tmp_path: Path, run_in):
     (tmp_path / "images").mkdir()
     for i, sample in enumerate(imprinting_samples(3, 7)):
         morelli.write_image(sample, tmp_path / "images" / f"{i}.png", morelli.SampleSpec((3, 32, 32)))
 
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["morelli", "attribute", *map(str, words), "--with", str(BUNDLE)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return int(stop.value.code or 0), *capsys.readouterr()
-
-    return run
+    run = run_in(tmp_path)
+    return lambda *words: run("attribute", *words, "--with", BUNDLE)
 
 
 def test_a_long_job(run, tmp_path: Path) -> None:

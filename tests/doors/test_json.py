@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from toys import imprinting_generator, imprinting_samples, write_tiny_autoencode
 from typer.main import get_command
 
 import morelli
-from morelli.cli.main import app, main
+from morelli.cli.main import app
 
 COMMANDS = get_command(app).commands
 EXEMPT = {"serve", "schema"}  # one runs until it is stopped, the other prints JSON alone
@@ -67,19 +66,11 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def run(ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_in):
     place = shutil.copytree(ready, tmp_path / "place")
     monkeypatch.chdir(place)
     monkeypatch.setattr("morelli.app.demo.run_demo", lambda out, **_: {"imprint": {"x": COLUMNS}})
-
-    def run(words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["morelli", *words.split()])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return run
+    return lambda words: run_in(place)(*words.split())
 
 
 COLUMNS = {"balanced_accuracy": float("nan"), "auroc": 1.0, "n": 2}  # a number that JSON does not have

@@ -1,15 +1,12 @@
 """Latent decoders on the command line, in the words of docs/latent.md."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from toys import write_tiny_autoencoder
-
-from morelli.cli.main import main
 
 
 @pytest.fixture(scope="module")
@@ -26,16 +23,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.chdir(place)
-        monkeypatch.setattr(sys, "argv", ["morelli", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return run
+def run(place: Path, run_in):
+    return run_in(place)
 
 
 def test_from_an_autoencoder_to_verdicts(run) -> None:

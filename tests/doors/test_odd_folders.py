@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import os
 import socket
-import sys
 from pathlib import Path
 
 import pytest
 from toys import toy_samples
-
-from morelli.cli.main import main
 
 ATTRIBUTOR = Path(__file__).parents[1] / "artefacts" / "table-1.attributor"
 NAMES = (b"line\nbreak.csv", b"\x1b[2Jescape.csv", b"\xff\xfe.csv", "\u202eevil.csv".encode(), b"=1+1.csv")
@@ -38,17 +35,12 @@ def folder(tmp_path: Path) -> Path:
     return place
 
 
-def test_all_are_judged_and_nothing_moves_the_cursor(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_all_are_judged_and_nothing_moves_the_cursor(folder: Path, tmp_path: Path, run_in) -> None:
     words = ["attribute", str(folder), "--with", str(ATTRIBUTOR), "--csv", str(tmp_path / "v.csv")]
     said = []
     for more in (["--report", str(tmp_path / "r.html")], [], ["--json"]):  # the second time from the CSV
-        monkeypatch.setattr(sys, "argv", ["morelli", *words, *more])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capsys.readouterr()
-        assert (stop.value.code, err) == (3, "")
+        code, out, err = run_in(tmp_path)(*words, *more)
+        assert (code, err) == (3, "")
         said.append(out)
     assert said[0] == said[1]
     assert all(line.isprintable() for line in said[0].split("\n"))
@@ -60,25 +52,16 @@ def test_all_are_judged_and_nothing_moves_the_cursor(
 
 
 @pytest.mark.parametrize("name", ["self.csv", "gone.csv", "zero.csv", "pipe.csv", "socket.csv"])
-def test_what_is_no_file_is_refused_at_once(folder: Path, name: str, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(sys, "argv", ["morelli", "attribute", str(folder / name), "--with", str(ATTRIBUTOR)])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    out, _ = capsys.readouterr()
-    assert stop.value.code == 3
+def test_what_is_no_file_is_refused_at_once(folder: Path, name: str, run_in) -> None:
+    code, out, _ = run_in(folder)("attribute", folder / name, "--with", ATTRIBUTOR)
+    assert code == 3
     assert f"refused: {name} " in out
 
 
 @pytest.mark.parametrize(("option", "name"), [("--csv", "x.csv"), ("--report", "x.html")])
-def test_a_place_that_cannot_be_written(
-    folder: Path, tmp_path: Path, option: str, name: str, monkeypatch, capsys
-) -> None:
+def test_a_place_that_cannot_be_written(folder: Path, tmp_path: Path, option: str, name: str, run_in) -> None:
     (tmp_path / "file").write_text("mine")
-    words = ["attribute", str(folder), "--with", str(ATTRIBUTOR), option, str(tmp_path / "file" / name)]
-    monkeypatch.setattr(sys, "argv", ["morelli", *words])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    _, err = capsys.readouterr()
-    assert stop.value.code == 2
+    code, _, err = run_in(tmp_path)("attribute", folder, "--with", ATTRIBUTOR, option, tmp_path / "file" / name)
+    assert code == 2
     assert err.count("\n") == 1 and f"{tmp_path}/file" in err and "cannot be written" in err
     assert (tmp_path / "file").read_text() == "mine"

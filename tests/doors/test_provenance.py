@@ -10,7 +10,6 @@ import pytest
 from toys import imprinting_samples
 
 import morelli
-from morelli.cli.main import main
 
 pytest.importorskip("cryptography", reason="needs the extra sign")
 
@@ -24,16 +23,8 @@ SETTINGS = "a toy\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1"
 
 
 @pytest.fixture
-def run(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.chdir(place)
-        monkeypatch.setattr(sys, "argv", ["morelli", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return run
+def run(place: Path, run_in):
+    return run_in(place)
 
 
 def write_key(place: Path, name: str, seed: int, passphrase: bytes = b"") -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import pytest
 from toys import imprinting_samples
 
 import morelli
-from morelli.cli.main import main
 from morelli.errors import UnreadableBundle
 from morelli.web.server import listening, open_bench
 from morelli.web.settings import Settings
@@ -29,18 +27,10 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_in):
     monkeypatch.delenv("MORELLI_TOKEN", raising=False)
 
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["morelli", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return run
+    return run_in(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 import morelli
-from morelli.cli.main import main
 
 
 @pytest.fixture(scope="module")
@@ -28,16 +26,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def run(words: str) -> tuple[int, str, str]:
-        monkeypatch.chdir(place)
-        monkeypatch.setattr(sys, "argv", ["morelli", *words.split()])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return run
+def run(place: Path, run_in):
+    run = run_in(place)
+    return lambda words: run(*words.split())
 
 
 @pytest.fixture
