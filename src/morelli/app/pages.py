@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shlex
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from morelli.app import looking
+from morelli.app.attack_card import strongest
 from morelli.app.bundles import load_attributor
 from morelli.app.describing import no_option
 from morelli.attribution.attributor import Attributor
@@ -23,7 +23,7 @@ from morelli.attribution.confounds import compared, stored_as
 from morelli.attribution.population import ALL
 from morelli.attribution.propositions import chance
 from morelli.attribution.report import Report
-from morelli.errors import OutOfRange, UnreadableBundle
+from morelli.errors import OutOfRange
 from morelli.features.protocol import SampleSpec
 from morelli.numerics.calibration import relative, threshold
 from morelli.numerics.validation import misleading
@@ -35,7 +35,6 @@ from morelli.storage.writing import write_whole
 
 SHOWN = 200  # lines of the overview
 SECTIONS = 12  # samples that get a section of their own
-CARD_LIMIT = 2**20  # bytes
 UNSAFE = "\\\"'<>&"  # in a style sheet that is escaped as HTML
 SUFFIXES = (".html", ".htm", ".pdf", ".json")
 
@@ -85,7 +84,7 @@ def _html(content: dict[str, Any], attributor: str | Path | Attributor) -> str:
         "one_condition": len({where for _, where in _scored(verdicts)}) == 1,
         "tippett": _tippett(verdicts, attributor),
         "conditions": _conditions(verdicts),
-        "attacks": _strongest(content["attack_card"]["attacks"] if content["attack_card"] else []),
+        "attacks": strongest(content["attack_card"]["attacks"] if content["attack_card"] else []),
     }
     return page("report", content | extra)
 
@@ -135,34 +134,6 @@ def _again(report: Report, more: list[str]) -> Mapping[str, Any] | None:
     if not more or report.custody is None or report.custody["command"] is None:
         return report.custody
     return {**report.custody, "command": f"{report.custody['command']} {shlex.join(more)}"}
-
-
-def read_attack_card(path: str | Path) -> dict[str, Any]:
-    """What was measured of attacks, as docs/report.md describes it. Raises UnreadableBundle for anything else."""
-    path = Path(path)
-    try:
-        if path.stat().st_size > CARD_LIMIT:
-            raise ValueError(f"more than {CARD_LIMIT} bytes")
-        card = json.loads(path.read_text(encoding="utf-8"))
-        rows = [_attack(row) for row in card["attacks"]]
-    except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
-        said = f"{type(error).__name__}: {error}".splitlines()[0][:160]
-        raise UnreadableBundle(f"{path} is no attack card ({said}); docs/report.md says what one holds.") from None
-    known = {key: str(card[key]) for key in ("title", "note", "made", "attributor") if card.get(key) is not None}
-    return known | {"attacks": rows}
-
-
-def _attack(row: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": str(row["name"]), "aim": str(row["aim"])}
-    for key in ("psnr", "success", "low", "high", "samples"):
-        value = row["success"] if key == "success" else row.get(key)
-        if value is not None and (type(value) not in (int, float) or not math.isfinite(value)):
-            raise ValueError(f"{key} is {str(value)[:40]!r}")
-        found[key] = None if value is None else int(value) if key == "samples" else float(value)
-    for key in ("success", "low", "high"):
-        if found[key] is not None and not 0 <= found[key] <= 1:
-            raise ValueError(f"{key} is {found[key]}, no share")
-    return found | {"note": str(row.get("note") or "")}
 
 
 def _looked_at(verdicts: list[dict[str, Any]], attributor: Attributor) -> tuple[list[Any], list[Any]]:
@@ -237,21 +208,6 @@ def _tippett(verdicts: list[dict[str, Any]], attributor: Attributor) -> dict[str
         f"{len(foreign.values)} of {foreign.count} other sources, which weigh the same, {above:.1%} of them above 1."
     )
     return {"plot": tippett_plot(own, foreign, None if ratio is None else ratio["log10"], what), "of": where}
-
-
-def _strongest(attacks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each aim and note the attack that succeeds most, at the highest PSNR; the JSON has all."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in attacks:
-        best = found.setdefault((row["note"], row["aim"]), row)
-        if _success(row) > _success(best):
-            found[row["note"], row["aim"]] = row
-    return list(found.values())
-
-
-def _success(attack: Mapping[str, Any]) -> tuple[float, float]:
-    success, psnr = (attack[key] for key in ("success", "psnr"))
-    return (-1.0 if success is None else success, -1.0 if psnr is None else psnr)
 
 
 def _conditions(verdicts: list[dict[str, Any]]) -> list[str]:

@@ -265,8 +265,9 @@ def attribute(
         with_report |= {"--attack-card": attack_card, "--dated": dated}
         jobs.refuse(out, [name for name, given in with_report.items() if given])
         jobs.run(files, attributor, out, column, batch, actors, gpus, address, device, as_json)
+    from morelli.app.attack_card import read_attack_card
     from morelli.app.attributing import attribute as run
-    from morelli.app.pages import check_paths, date_of, read_attack_card, stamped, with_attack_card, write_report
+    from morelli.app.pages import check_paths, date_of, stamped, with_attack_card, write_report
 
     check_paths(report or ())
     dated, card = date_of(dated), None if attack_card is None else read_attack_card(attack_card)

@@ -69,7 +69,7 @@ class Stacked:
         return torch.stack([self.discriminant.score(values), self._far(values[:, -self.width :])], 1)
 
     def _score(self, values: Tensor) -> Tensor:
-        return self._combined(self.objections(values))
+        return _combined(self.objections(values), length=self.earlier)
 
     def _score_turned(self, values: Tensor, turns: Tensor) -> Tensor:
         places = torch.arange(turns.shape[1], device=turns.device).expand_as(turns)
@@ -77,17 +77,12 @@ class Stacked:
         found = values @ self.discriminant.direction.to(values)[back].T + self.discriminant.offset.to(values)
         orders, which = torch.unique(turns[:, -self.width :], dim=0, return_inverse=True)
         far = torch.stack([self._far(values[:, order]) for order in orders])[which]
-        return self._combined(torch.stack([found.T, far], 2))
+        return _combined(torch.stack([found.T, far], 2), length=self.earlier)
 
     def _far(self, last: Tensor) -> Tensor:
         usual, reach = self.usual.to(last)
         distance = self.gaussian.score(last)
         return ((distance if self.earlier else _log(distance)) - usual) / reach
-
-    def _combined(self, objections: Tensor) -> Tensor:
-        if self.earlier:
-            return objections.clamp_min(0).norm(dim=-1) + SLOPE * objections.clamp(-1 / SLOPE, 0).sum(-1)
-        return _sum(objections)
 
     def state(self) -> State:
         settings = {"type": "stacked", "width": self.width, "separated": self.separated, "earlier": self.earlier}
@@ -105,9 +100,10 @@ class Stacked:
         return Stacked(discriminant, gaussian, usual, *about, earlier=settings.get("earlier", True))
 
 
-def _sum(objections: Tensor) -> Tensor:
+def _combined(objections: Tensor, *, length: bool = False) -> Tensor:
     """[…, 2] → […]; a little of what is below its usual value counts too, so that scores seldom tie."""
-    return (objections.clamp_min(0) + SLOPE * objections.clamp(-1 / SLOPE, 0)).sum(-1)
+    above = objections.clamp_min(0)
+    return (above.norm(dim=-1) if length else above.sum(-1)) + SLOPE * objections.clamp(-1 / SLOPE, 0).sum(-1)
 
 
 def _log(distances: Tensor) -> Tensor:
@@ -163,7 +159,7 @@ class StackedRecipe:
             scales[1],
             sizes[-1],
             auroc(mine, theirs),
-            _sum(torch.stack(units, 1)),
+            _combined(torch.stack(units, 1)),
         )
 
 

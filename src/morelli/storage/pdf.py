@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from typing import Any
 
 from morelli.errors import MorelliError
@@ -13,7 +14,9 @@ INSTALL = "pip install 'morelli[pdf]', on Debian also apt install libpango-1.0-0
 def check_pdf() -> Any:
     """WeasyPrint. Raises MorelliError, with the command that installs it, where it cannot be loaded."""
     try:
-        import weasyprint
+        with warnings.catch_warnings():  # of libraries that a later WeasyPrint will ask for
+            warnings.simplefilter("ignore")
+            import weasyprint
     except Exception as error:  # ImportError without the package, OSError without its libraries
         said = next(iter(str(error).strip().splitlines()), type(error).__name__)[:120]
         raise MorelliError(f"a PDF needs WeasyPrint, which cannot be loaded ({said}). Install it: {INSTALL}.") from None

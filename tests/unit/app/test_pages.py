@@ -22,7 +22,8 @@ from toys import imprinting_generator, imprinting_samples, toy_heads, toy_sample
 import morelli
 from morelli import Attributor, Report, SampleSpec, attribute, calibrate, report_html, report_schema, write_report
 from morelli.app import looking
-from morelli.app.pages import SECTIONS, read_attack_card, stamped, with_attack_card
+from morelli.app.attack_card import read_attack_card
+from morelli.app.pages import SECTIONS, stamped, with_attack_card
 from morelli.attribution.places import shares_of
 from morelli.cli.render import verdicts
 from morelli.errors import MorelliError, OutOfRange, UnreadableBundle
