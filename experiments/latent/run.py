@@ -1,11 +1,12 @@
 """Two other people's latent decoders against each other, a fine-tuned copy, photographs, and decoders trained here.
 
-Run: python experiments/latent/run.py     (after sources.py; five minutes on a CPU core)
+Run: python experiments/latent/run.py     (after sources.py; five minutes on a CPU core, and an hour for the descent)
 """
 
 import json
 import runpy
 import sys
+import tempfile
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 import protocol as p  # noqa: E402
 import sources  # noqa: E402
 import torch  # noqa: E402
+from PIL import Image  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from torch import Tensor  # noqa: E402
 
@@ -32,10 +34,12 @@ from morelli.numerics.perturbations import parse  # noqa: E402
 OWN, FOREIGN = 700, 80  # of 1,535 photographs; foreign images show others than the own ones
 FEW_OWN, FEW_FOREIGN = 500, 40  # of those, for the second target and after JPEG
 HELD_OUT, TESTED = 200, {OWN: 200, FEW_OWN: 100}  # of the own ones, in an order of its own for each draw
+DESCENDED = 300  # own images that are searched for; it takes seconds each, and nothing is trained
 DRAWS, GROUP = (0, 1, 2), 4
 SPEC = p.morelli.SampleSpec((3, sources.SIDE, sources.SIDE), 0.0, 1.0)
 ZOO = ("latent-decoder", "vae-bilinear")
 FEATURES = sources.KEPT / "features"
+AT_ONCE = 10  # images after which what was found is kept
 
 
 @cache
@@ -103,8 +107,51 @@ def losses(target: str, source: str, condition: str) -> dict[str, Features]:
     return {n: Features(x, {"saturated": torch.zeros(len(x))}, ("",) * len(x)) for n, x in load_file(file).items()}
 
 
+def descents(target: str, source: str, condition: str) -> Features:
+    """The rest of the best latent; of JPEG files with what they say of themselves. Kept image by image."""
+    FEATURES.mkdir(parents=True, exist_ok=True)
+    pixels = images(target, source, "none")[: DESCENDED if source == "own" else FEW_FOREIGN]
+    extractor = METHODS["latent"].extractor(head(target, whole=True))
+    found, file = [], FEATURES / f"{target} {source} {condition.replace(':', '')} latent.safetensors"
+    kept = load_file(file)["values"] if file.exists() else torch.zeros(0, 3)
+    with tempfile.TemporaryDirectory() as folder:
+        for i, sample in enumerate(pixels[len(kept) :], len(kept)):
+            image = Image.fromarray(p.to_eight_bits(sample[None], SPEC)[0].permute(1, 2, 0).numpy())
+            path = Path(folder) / ("0.png" if condition == "none" else "0.jpg")
+            image.save(path, quality=int(condition.partition(":")[2] or 0))
+            read = p.read_all([path], SPEC)
+            seen = extractor.extract(read.samples, facts=read.facts)
+            found.append(torch.cat([seen.values[0], seen.notes["psnr"], torch.tensor([float(bool(seen.reasons[0]))])]))
+            if len(found) == AT_ONCE or i + 1 == len(pixels):
+                kept, found = torch.cat([kept, torch.stack(found)]), []
+                save_file({"values": kept}, file)
+    print(file.stem, flush=True)
+    reasons = tuple("nothing can be said" if reason else "" for reason in kept[:, 2])
+    return Features(kept[:, :1], {"saturated": torch.zeros(len(kept))}, reasons)
+
+
 def part(features: Features, some: Tensor) -> Features:
-    return Features(features.values[some], {"saturated": torch.zeros(len(some))}, ("",) * len(some))
+    reasons = tuple(features.reasons[i] for i in some)
+    return Features(features.values[some], {"saturated": torch.zeros(len(some))}, reasons)
+
+
+def judged_descents(run: p.Run, target: str, condition: str) -> None:
+    """Calibrated on own images in the very condition."""
+
+    def cell() -> list[dict]:
+        sets = {name: descents(target, name, condition) for name in ("own", *foreign(target))}
+        found = []
+        for seed in DRAWS:
+            mixed = torch.randperm(DESCENDED, generator=torch.Generator().manual_seed(seed))
+            held, fresh = mixed.split([HELD_OUT, DESCENDED - HELD_OUT])
+            calibrating = part(sets["own"], held)
+            recipe = METHODS["latent"].recipe(SPEC)
+            attributor = fit_attributor(RawValues(SPEC), recipe, calibrating, None, calibrating, rate=p.RATE)
+            tested = sets | {"own": part(sets["own"], fresh)}
+            found.append(figures(attributor, {n: attributor.judge_features(x) for n, x in tested.items()}))
+        return found
+
+    run.cell(f"latent/{target}/{condition}", cell)
 
 
 def judged_losses(run: p.Run, target: str, condition: str) -> None:
@@ -161,6 +208,7 @@ def main() -> None:
     run.content["images"] = {name: sources.digest(name)[:16] for name in (*sources.NAMES, "photographs")}
     for target, condition in ((one, "none"), (other, "none"), (other, "jpeg:90")):
         judged_losses(run, target, condition)
+        judged_descents(run, target, condition)
     run.save()
     print(json.dumps({key: short(cell) for key, cell in run.content["cells"].items()}, indent=1))
 

@@ -29,6 +29,7 @@ from morelli.features.full_inversion import FullInversion
 from morelli.features.imprint import Imprint
 from morelli.features.imprint_audio import SoundImprint
 from morelli.features.inversion import Inversion
+from morelli.features.latent_descent import LatentDescent
 from morelli.features.latent_search import LatentSearch
 from morelli.features.protocol import Extractor
 from morelli.features.residual import NoiseResidual
@@ -209,6 +210,9 @@ EXTRACTORS: dict[str, Callable[[Head], Extractor]] = {
         toy_autoencoder(),
         SampleSpec(head.map.out_shape, head.activation.low, head.activation.high),
         bands=head.activation == Tanh(),
+    ),
+    "latent_descent": lambda head: LatentDescent(
+        toy_autoencoder(), SampleSpec(head.map.out_shape, head.activation.low, head.activation.high), steps=3
     ),
     "imprint": lambda head: Imprint(SampleSpec(head.map.out_shape, head.activation.low, head.activation.high)),
     "residual": lambda head: NoiseResidual(SampleSpec(head.map.out_shape, head.activation.low, head.activation.high)),

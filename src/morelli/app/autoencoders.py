@@ -58,7 +58,7 @@ def head_from_autoencoder(
             the first `draws` of them. None: normal ones.
         size: pixels a side of the windows by which images are judged that are 32 pixels larger or more. Trained on
             images of just this size, an attributor reads whole images of this size.
-        whole: also store the autoencoder, as operations and weights; "aedr" needs it.
+        whole: also store the autoencoder, as operations and weights; "aedr", "reconstruction" and "latent" need it.
     Raises:
         MorelliError: see `load_autoencoder`, `LatentDecoder` and what reads the source; nothing is written then.
     """

@@ -18,6 +18,7 @@ from morelli.errors import MorelliError, OutOfRange
 from morelli.features.full_inversion import FullInversion
 from morelli.features.imprint_audio import SoundImprint, possible_hops
 from morelli.features.inversion import Inversion
+from morelli.features.latent_descent import LatentDescent
 from morelli.features.latent_search import LatentSearch
 from morelli.features.protocol import Extractor, SampleSpec
 from morelli.generators.capture import capture
@@ -31,8 +32,11 @@ PERCEPTUAL = "sm-inv-perceptual"
 def default_method(head: Head) -> str:
     """Of images and of sound "imprint", of tables, and of windows too short for one, "flipad".
 
-    But of table rows "latent", where the head holds the whole generator and that has fewer latents than columns.
+    But of table rows "latent", where the head holds the whole generator and that has fewer latents than columns, and
+    of latent decoders "reconstruction", where it holds the autoencoder: their imprints are faint.
     """
+    if head.autoencoder is not None:
+        return "reconstruction"
     shape, whole = head.map.out_shape, head.generator
     if len(shape) == 1 and whole is not None and math.prod(whole.in_shape) < shape[0]:
         return "latent"
@@ -71,6 +75,10 @@ def build_extractor(
     elif isinstance(extractor, LatentSearch):
         if "start" in given:
             raise MorelliError(f"a start was given, but method '{method}' starts from the nearest. Leave it out.")
+        extractor = replace(extractor, **given)
+    elif isinstance(extractor, LatentDescent):
+        if set(given) - {"steps"}:
+            raise MorelliError("of an autoencoder's latents the search starts once, at the encoder's. Give steps only.")
         extractor = replace(extractor, **given)
     elif given:
         raise MorelliError(f"{', '.join(given)} was given, but method '{method}' searches no latents. Leave it out.")

@@ -78,7 +78,8 @@ def train(
         other: samples of anything else, for training; None where the detector needs none.
         method: "imprint" (the default for images and sound; needs no other samples), "flipad" (the default else),
             "rawpad", "dctpad", "sm-f", "sm-inv", "sm-inv-perceptual", "latent", "aedr" or "reconstruction". "latent"
-            and both before it need a head that holds the whole generator, those after it the autoencoder.
+            and both before it need a head that holds the whole generator; "latent" and those after it read a latent
+            decoder's head that holds its autoencoder, of which "reconstruction" is the default.
             Tables with fewer latents than columns have "latent" as the default, if the head holds the generator.
         detector: "deep_sad", "lda", "mahalanobis", "ridge" or "template" in place of the method's own.
         out: where to write the bundle; None writes none.
@@ -99,7 +100,8 @@ def train(
         folds: hold nothing out, but calibrate by so many folds, each scored by a detector that was fitted without it:
             for little data. It costs so many fits; see `detectors.folds` for what the rate means then.
         restarts, steps, start: of the search of "sm-inv" and, but for the start, "latent"; see
-            `features.full_inversion.FullInversion` and `features.latent_search.LatentSearch`.
+            `features.full_inversion.FullInversion`, `features.latent_search.LatentSearch` and, steps only,
+            `features.latent_descent.LatentDescent`.
         perceptual: a module from images in [−1, 1] to features, by which "sm-inv-perceptual" compares them.
         siblings: heads of other models that this one should be told from; the card says which have the same decoder.
         epochs: of Deep SAD, in place of the paper's; its drops in learning rate move along.

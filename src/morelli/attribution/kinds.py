@@ -22,6 +22,7 @@ from morelli.features.full_inversion import FullInversion
 from morelli.features.imprint import Imprint
 from morelli.features.imprint_audio import SoundImprint, usual_hop
 from morelli.features.inversion import Inversion, attribution_solver
+from morelli.features.latent_descent import LatentDescent
 from morelli.features.latent_search import LatentSearch
 from morelli.features.observation import EightBit, Jpeg, Point, Weighted
 from morelli.features.prior import Gaussian, Sparse
@@ -48,6 +49,7 @@ EXTRACTORS: dict[str, Callable[[State], Extractor]] = {
     "residual": NoiseResidual.from_state,
     "full_inversion": FullInversion.from_state,
     "latent_search": LatentSearch.from_state,
+    "latent_descent": LatentDescent.from_state,
     "imprint": Imprint.from_state,
     "double_reconstruction": DoubleReconstruction.from_state,
     "sound_imprint": SoundImprint.from_state,
@@ -132,8 +134,12 @@ def _full_inversion(head: Head) -> Extractor:
     return FullInversion(_whole(head), Inversion(head).spec)
 
 
-def _latent_search(head: Head) -> Extractor:
-    return LatentSearch(_whole(head), Inversion(head).spec)
+def _latent(head: Head) -> Extractor:
+    """From many starts through a generator's latents, or down from the encoder's through a latent decoder's."""
+    spec = Inversion(head).spec
+    if head.generator is None and head.autoencoder is not None:
+        return LatentDescent(head.autoencoder, spec)
+    return LatentSearch(_whole(head), spec)
 
 
 def _whole(head: Head) -> Program:
@@ -190,7 +196,7 @@ METHODS = {
     "sm-f": Method(lambda head: NoiseResidual(Inversion(head).spec), lambda spec: TemplateRecipe()),
     "sm-inv": Method(_full_inversion, lambda spec: DistanceRecipe()),
     "sm-inv-perceptual": Method(_full_inversion, lambda spec: DistanceRecipe()),
-    "latent": Method(_latent_search, lambda spec: DistanceRecipe()),
+    "latent": Method(_latent, lambda spec: DistanceRecipe()),
     "aedr": Method(_double_reconstruction, lambda spec: DistanceRecipe()),
     "reconstruction": Method(
         lambda head: _double_reconstruction(head, bands=True), lambda spec: ConditionalRecipe(PARTS)

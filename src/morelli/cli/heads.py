@@ -33,7 +33,8 @@ def head(
     whole: Annotated[
         bool,
         typer.Option(
-            "--whole", help="Also store the whole generator (sm-inv, latent) or autoencoder (aedr, reconstruction)."
+            "--whole",
+            help="Also store the whole generator (sm-inv, latent) or autoencoder (aedr, reconstruction, latent).",
         ),
     ] = False,
     latent: Annotated[str, typer.Option(help="Shape of one latent, drawn from N(0, I), for example 100x1x1.")] = "",

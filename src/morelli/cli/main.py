@@ -155,7 +155,9 @@ def train(
         int | None, typer.Option(help="Hold nothing out: calibrate on so many folds, for little data.")
     ] = None,
     restarts: Annotated[int | None, typer.Option(help="Of the latents' search, in place of 10 (latent: 32).")] = None,
-    steps: Annotated[int | None, typer.Option(help="Of the latents' search, in place of 1000 (latent: 40).")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Of the latents' search, in place of 1000 (latent: 40, latent decoders 100).")
+    ] = None,
     start: Annotated[Start | None, typer.Option(help="Where sm-inv's search starts.")] = None,
     sibling: Annotated[
         list[str] | None,

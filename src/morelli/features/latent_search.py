@@ -13,10 +13,9 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from morelli.errors import MismatchError, OutOfRange
-from morelli.features.misfit import Misfit, misfit_of
+from morelli.features.misfit import Misfit, check_eight_bits, misfit_of
 from morelli.features.protocol import Facts, Features, Progress, SampleSpec
 from morelli.features.row_search import RowSearch
-from morelli.numerics.file_form import LEVELS
 from morelli.numerics.levenberg import Levenberg, Minimum
 from morelli.numerics.program import Program
 from morelli.numerics.state import State
@@ -64,12 +63,7 @@ class LatentSearch:
     def __post_init__(self) -> None:
         if self.restarts not in range(1, BANK + 1):
             raise OutOfRange(f"a latent search has {self.restarts} restarts; expected 1 to {BANK}.")
-        levels = self.spec.form.levels
-        if levels > LEVELS:
-            raise MismatchError(
-                f"a latent search asks what rounding to 8 bits explains; this model's files hold {levels} "
-                "levels. Use another method."
-            )
+        check_eight_bits(self.spec)
         self._solver(self.steps)
 
     @cached_property

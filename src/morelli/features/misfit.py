@@ -8,10 +8,13 @@ from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
+from morelli.errors import MismatchError
 from morelli.features.observation import STEPS, Jpeg, understood
 from morelli.features.protocol import Facts, SampleSpec
 from morelli.numerics.activation import Clip
+from morelli.numerics.file_form import LEVELS
 from morelli.numerics.head import Head
 from morelli.numerics.jpeg import NORM, JpegCells
 from morelli.numerics.linear import Conv, Geometry
@@ -36,6 +39,10 @@ class Misfit(Protocol):
 
     def excess(self, residual: Tensor) -> Tensor:
         """[p, m] → [p], at least 0: by how much it is not what the file does to a sample. See `unevenness`."""
+        ...
+
+    def blocks(self, residual: Tensor) -> Tensor:
+        """[p, m] → [p, blocks], mean squares of 8×8 pixels; of JPEG files of their brightness."""
         ...
 
 
@@ -81,6 +88,9 @@ class Pixels:
         cosines = dct_matrix(side, images)
         return unevenness((cosines @ blocks @ cosines.T).square().mean((2, 3)).flatten(1))
 
+    def blocks(self, residual: Tensor) -> Tensor:
+        return _by_block(residual.reshape(-1, *self.sample.shape).square().mean(1))
+
 
 @dataclass(frozen=True, eq=False)
 class Coefficients:
@@ -103,6 +113,9 @@ class Coefficients:
         count = _bands(told)
         return unevenness(_bands(residual.reshape(-1, *shape).square()) / count.clamp_min(1), count, TOLERATED)
 
+    def blocks(self, residual: Tensor) -> Tensor:
+        return _by_block(residual.reshape(-1, *self.cells.low.shape[1:])[:, 0].square())
+
     @property
     def share(self) -> float:
         """Share of the coefficients of brightness about which the file says something."""
@@ -112,6 +125,11 @@ class Coefficients:
 def _bands(planes: Tensor) -> Tensor:
     """[p, c, h, w] of 8×8 coefficients → [p, c·64], summed over blocks."""
     return planes.unfold(2, BLOCK, BLOCK).unfold(3, BLOCK, BLOCK).sum((2, 3)).flatten(1)
+
+
+def _by_block(plane: Tensor) -> Tensor:
+    """[p, h, w] → [p, blocks], means; what is no whole block is left out."""
+    return avg_pool2d(plane[:, None], BLOCK).flatten(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +149,19 @@ class Values:
 
     def excess(self, residual: Tensor) -> Tensor:
         return (residual.square().mean(1) / ROUNDING).log1p()
+
+    def blocks(self, residual: Tensor) -> Tensor:
+        return residual.square()
+
+
+def check_eight_bits(spec: SampleSpec) -> None:
+    """Raises MismatchError for samples of more than 8 bits, whose rounding is not the one that is known here."""
+    levels = spec.form.levels
+    if levels > LEVELS:
+        raise MismatchError(
+            f"a latent search asks what rounding to 8 bits explains; this model's files hold {levels} levels. Use "
+            "another method."
+        )
 
 
 def misfit_of(sample: Tensor, spec: SampleSpec, facts: Facts, spread: Tensor) -> tuple[Plain, Misfit, str]:

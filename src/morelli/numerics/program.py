@@ -78,7 +78,7 @@ class Program:
             _operation(step.operation)
             if any(name in step.options for name in PLACING):
                 raise UnsuitableProgram(f"step {number} says where its result is kept, which is not its business.")
-            for kind, value in _references([step.args, step.options]):
+            for kind, value in references([step.args, step.options]):
                 found = value in self.tensors if kind == "tensor" else isinstance(value, int) and 0 <= value < number
                 if not found:
                     raise UnsuitableProgram(f"step {number} reads {kind} {value!r}, which does not exist before it.")
@@ -114,17 +114,20 @@ class Program:
 
     def checked(self) -> Program:
         """This program, after a run without values, which needs no memory. Raises UnsuitableProgram; see `LARGEST`."""
-        weights = {name: tensor.to("meta") for name, tensor in self.tensors.items()}
         for count in (1, 256):
-            inputs = torch.empty(count, *self.in_shape, device="meta")
             try:
-                self._run(inputs, weights, count * LARGEST)
+                self.results(count)
             except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
                 reason = str(error).splitlines()[0][:200]
                 raise UnsuitableProgram(
                     f"the operations of a stored network do not fit each other ({reason})."
                 ) from error
         return self
+
+    def results(self, count: int) -> list[Any]:
+        """The input and what every step gives for `count` samples, of shapes and types alone."""
+        weights = {name: tensor.to("meta") for name, tensor in self.tensors.items()}
+        return self._run(torch.empty(count, *self.in_shape, device="meta"), weights, count * LARGEST)
 
     def to(self, device: torch.device | str) -> Program:
         return replace(self, tensors={name: tensor.to(device) for name, tensor in self.tensors.items()})
@@ -167,16 +170,17 @@ def _group_norm(x: Tensor, *options: Any) -> Any:
     return torch.ops.aten.native_group_norm.default(x.contiguous(), *options)
 
 
-def _references(value: Any) -> list[tuple[str, Any]]:
+def references(value: Any) -> list[tuple[str, Any]]:
+    """What arguments refer to: ("step", number) and ("tensor", name)."""
     match value:
         case {"step": int(number)}:
             return [("step", number)]
         case {"tensor": name}:
             return [("tensor", name)]
         case Mapping():
-            return [found for inner in value.values() for found in _references(inner)]
+            return [found for inner in value.values() for found in references(inner)]
         case list() | tuple():
-            return [found for inner in value for found in _references(inner)]
+            return [found for inner in value for found in references(inner)]
     return []
 
 

@@ -1,5 +1,6 @@
 """From an autoencoder on disk to verdicts on images of any size."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ from toys import write_tiny_autoencoder
 
 import morelli
 from morelli.app.autoencoders import head_from_autoencoder
-from morelli.errors import MismatchError, UnreadableBundle, UnreadableSample
+from morelli.app.bundles import load_head
+from morelli.app.methods import default_method
+from morelli.errors import MismatchError, MorelliError, UnreadableBundle, UnreadableSample
 from morelli.features.protocol import SampleSpec
 from morelli.numerics.file_form import FileForm
 from morelli.storage.latents import read_latents
@@ -117,6 +120,23 @@ def test_aedr_end_to_end(place: Path, own: Path) -> None:
     found = morelli.attribute(own, place / "my.attributor")
     assert found.counts()["attributed"] >= 57
     assert {"first", "second"} <= set(found.judged[0].verdict.notes)
+
+
+def test_the_latents_of_an_autoencoder_are_searched_through(place: Path, own: Path) -> None:
+    file, head = place / "mine/toy_decoder.safetensors", place / "searched.head"
+    head_from_autoencoder(file, head, draws=4, size=16, whole=True)
+    with pytest.raises(MorelliError, match="Give steps only"):
+        morelli.train(head, own, method="latent", rate=0.05, restarts=2)
+    attributor = morelli.train(head, own, method="latent", steps=4, rate=0.05, out=place / "searched.attributor")
+    assert attributor.card["own"]["held_out"] == 60
+    found = morelli.attribute(own, place / "searched.attributor")
+    assert found.counts()["attributed"] >= 57
+    assert {"psnr", "steps"} <= set(found.judged[0].verdict.notes)
+
+
+def test_a_head_with_its_autoencoder_is_judged_by_it(place: Path, own: Path) -> None:
+    assert default_method(load_head(place / "searched.head")) == "reconstruction"
+    assert default_method(replace(load_head(place / "searched.head"), autoencoder=None)) == "imprint"
 
 
 def test_latents_on_disk(place: Path, tmp_path: Path) -> None:
