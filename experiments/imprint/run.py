@@ -29,18 +29,21 @@ from morelli.attribution.pooling import pooled_p_value  # noqa: E402
 from morelli.detectors.ridge import RidgeRecipe  # noqa: E402
 from morelli.detectors.stacked import StackedRecipe  # noqa: E402
 from morelli.features.imprint import Imprint  # noqa: E402
+from morelli.numerics.calibration import threshold  # noqa: E402
 from morelli.numerics.metrics import auroc  # noqa: E402
 from morelli.numerics.perturbations import parse  # noqa: E402
 
 UNSEEN = ("jpeg:60", "gamma:0.9")  # what no expert was trained for
 OWN, TEST, FOREIGN = 1400, 200, 100  # 350 of the own ones are held out
 TESTED = ("none", "jpeg:90", "jpeg:80", "noise:0.1", "blur:3", "crop:55", "resize:0.75", "mirrored", *UNSEEN)
+HARD = ("jpeg:90", "jpeg:80", "noise:0.1", "crop:55")  # where siblings pass
 LITTLE = (200, 500, 1000)
 BASELINES = ("SM-F", "closed form, LDA", "RawPAD", "DCTPAD")
 GROUP = 4  # images of one source that are pooled
 TARGETS = [f"{family}-{seed}" for seed in (3, 4) for family in p.FAMILIES]
 FACES = [f"faces-{family}" for family in p.FAMILIES]
 VAE = "celeba64_betavae"
+TEACHERS = {"lsgan-3": "lsgan-2", "lsgan-4": "lsgan-3"}
 ZOO, ALSO = ("vae-bilinear", "vae-shuffle"), ("vae-patches", "flow", "diffusion", "latent-decoder")  # ends that differ
 FEW = [*TARGETS[:4], VAE]  # for what is dear, or only explains
 
@@ -78,6 +81,11 @@ def others(name: str) -> list[str]:
     return siblings + [f"{other}-0" for other in p.FAMILIES if other != family][:2]
 
 
+def kin(target: str, other: str) -> bool:
+    """One architecture and one data set."""
+    return other.rsplit("-", 1)[0] == target.rsplit("-", 1)[0] or {target, other} == set(spectra.VAES)
+
+
 def pixels(name: str, count: int, seed: int) -> torch.Tensor:
     if name == "photographs":
         return p.to_eight_bits(p.photographs("clothing64", 0, count, seed), p.SPEC)
@@ -96,8 +104,8 @@ def facts_of(condition: str, count: int) -> list[dict]:
     return [{"coding": condition if condition.startswith("jpeg") else "none"}] * count
 
 
-def tests(name: str) -> dict[str, torch.Tensor]:
-    foreign = [*others(name), *([] if name in FACES or name == VAE else ["photographs"])]
+def tests(name: str, foreign: Sequence[str] = ()) -> dict[str, torch.Tensor]:
+    foreign = foreign or [*others(name), *([] if name in FACES or name == VAE else ["photographs"])]
     return {n: pixels(n, FOREIGN, 300) for n in foreign} | {"own": pixels(name, TEST, 301)}
 
 
@@ -127,13 +135,26 @@ def upright(run: p.Run, name: str) -> None:
     run.cell(f"upright/{name}", lambda: shares(name, TESTED[:7], upright=True))
 
 
+def taught(run: p.Run, name: str) -> None:
+    """With images of one sibling to learn from, beside the own ones turned or alone; other siblings are judged."""
+    teacher = TEACHERS[name]
+    foreign = [*(n for n in others(name) if kin(name, n) and n != teacher), VAE, "photographs"]
+    other = p.from_eight_bits(pixels(teacher, 1000, 500), spec_of(name))
+    for turned in (True, False):
+
+        def judged(turned: bool = turned) -> dict:
+            return shares(name, TESTED[:7], foreign, other=other, turned=turned)
+
+        run.cell(f"taught/{name}/{'both' if turned else 'alone'}", judged)
+
+
 def others_too(run: p.Run, name: str) -> None:
     """Generators that are no GANs, every other one of which is foreign."""
     run.cell(f"zoo/{name}", lambda: shares(name, ("none", "jpeg:90", "jpeg:80", "noise:0.1")))
 
 
-def shares(name: str, conditions: Sequence[str], **settings: object) -> dict:
-    spec, sources = spec_of(name), tests(name)
+def shares(name: str, conditions: Sequence[str], foreign: Sequence[str] = (), **settings: object) -> dict:
+    spec, sources = spec_of(name), tests(name, foreign)
     attributor, seconds = trained(name, pixels(name, OWN, 100), **settings)
     found: dict = {"seconds": seconds, "separated": attributor.card["separated"]}
     for condition in conditions:
@@ -234,6 +255,36 @@ def parts(run: p.Run, name: str) -> None:
     run.cell(f"parts/{name}", judged)
 
 
+def oracle(run: p.Run, name: str) -> None:
+    """What could be told at best: a discriminant that learned from the sibling's own images, in the very condition."""
+
+    def judged() -> dict:
+        spec, extractor = spec_of(name), Imprint(spec_of(name))
+        siblings = [n for n in others(name) if kin(name, n)]
+        own, test = pixels(name, OWN, 100), pixels(name, TEST, 301)
+        known, unknown = (
+            {n: pixels(n, count, seed) for n in siblings} for count, seed in ((1000, 500), (FOREIGN, 300))
+        )
+
+        def seen(images: torch.Tensor, condition: str) -> torch.Tensor:
+            return extractor.extract(p.from_eight_bits(after(images, condition, int(images.sum())), spec)).values
+
+        found: dict = {}
+        for condition in HARD:
+            mine, held = seen(own, condition).split([1000, OWN - 1000])
+            fresh, found[condition] = seen(test, condition), {}
+            for n in siblings:
+                recipe = StackedRecipe(extractor.blocks)
+                best = recipe.fit(mine, seen(known[n], condition), 0).discriminant
+                limit = threshold(best.score(held), p.RATE)
+                kept, theirs = best.score(fresh), best.score(seen(unknown[n], condition))
+                right = float((kept <= limit).float().mean()), float((theirs > limit).float().mean())
+                found[condition][n] = {"auroc": round(auroc(kept, theirs), 4), "balanced": round(sum(right) / 2, 4)}
+        return found
+
+    run.cell(f"oracle/{name}", judged)
+
+
 PASSES = {
     "imprint": (imprints, [*FEW, FACES[2], *TARGETS[4:], FACES[0], FACES[1], FACES[3]]),
     "upright": (upright, ["lsgan-3", "lsgan-4", VAE]),
@@ -241,6 +292,8 @@ PASSES = {
     "baselines": (baselines, ["lsgan-3", VAE, "wgan-gp-3"]),
     "little": (little, ["dcgan-3", VAE, "wgan-gp-3", "lsgan-3"]),
     "parts": (parts, ["lsgan-3", VAE]),
+    "taught": (taught, list(TEACHERS)),
+    "oracle": (oracle, [VAE, "lsgan-3", "lsgan-4"]),
 }
 
 

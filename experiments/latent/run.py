@@ -34,7 +34,8 @@ from morelli.numerics.perturbations import parse  # noqa: E402
 OWN, FOREIGN = 700, 80  # of 1,535 photographs; foreign images show others than the own ones
 FEW_OWN, FEW_FOREIGN = 500, 40  # of those, for the second target and after JPEG
 HELD_OUT, TESTED = 200, {OWN: 200, FEW_OWN: 100}  # of the own ones, in an order of its own for each draw
-DESCENDED = 300  # own images that are searched for; it takes seconds each, and nothing is trained
+DESCENDED, FEWER_FOREIGN = 80, 12  # of what is searched for, which takes seconds each; half of the own ones calibrate
+FEWER, ROUGHLY = (*sources.NAMES[:4], "photographs"), 0.025  # sources, and the rate that so few can promise
 DRAWS, GROUP = (0, 1, 2), 4
 SPEC = p.morelli.SampleSpec((3, sources.SIDE, sources.SIDE), 0.0, 1.0)
 ZOO = ("latent-decoder", "vae-bilinear")
@@ -110,7 +111,7 @@ def losses(target: str, source: str, condition: str) -> dict[str, Features]:
 def descents(target: str, source: str, condition: str) -> Features:
     """The rest of the best latent; of JPEG files with what they say of themselves. Kept image by image."""
     FEATURES.mkdir(parents=True, exist_ok=True)
-    pixels = images(target, source, "none")[: DESCENDED if source == "own" else FEW_FOREIGN]
+    pixels = images(target, source, "none")[: DESCENDED if source == "own" else FEWER_FOREIGN]
     extractor = METHODS["latent"].extractor(head(target, whole=True))
     found, file = [], FEATURES / f"{target} {source} {condition.replace(':', '')} latent.safetensors"
     kept = load_file(file)["values"] if file.exists() else torch.zeros(0, 3)
@@ -139,14 +140,15 @@ def judged_descents(run: p.Run, target: str, condition: str) -> None:
     """Calibrated on own images in the very condition."""
 
     def cell() -> list[dict]:
-        sets = {name: descents(target, name, condition) for name in ("own", *foreign(target))}
+        others = [name for name in foreign(target) if name in FEWER]
+        sets = {name: descents(target, name, condition) for name in ("own", *others)}
         found = []
         for seed in DRAWS:
             mixed = torch.randperm(DESCENDED, generator=torch.Generator().manual_seed(seed))
-            held, fresh = mixed.split([HELD_OUT, DESCENDED - HELD_OUT])
+            held, fresh = mixed.tensor_split(2)
             calibrating = part(sets["own"], held)
             recipe = METHODS["latent"].recipe(SPEC)
-            attributor = fit_attributor(RawValues(SPEC), recipe, calibrating, None, calibrating, rate=p.RATE)
+            attributor = fit_attributor(RawValues(SPEC), recipe, calibrating, None, calibrating, rate=ROUGHLY)
             tested = sets | {"own": part(sets["own"], fresh)}
             found.append(figures(attributor, {n: attributor.judge_features(x) for n, x in tested.items()}))
         return found
@@ -156,18 +158,17 @@ def judged_descents(run: p.Run, target: str, condition: str) -> None:
 
 def judged_losses(run: p.Run, target: str, condition: str) -> None:
     """Trained and calibrated on own images in the very condition."""
-    own = losses(target, "own", condition)
-    others = {name: losses(target, name, condition) for name in foreign(target)}
     for method, recipe in (("AEDR", DistanceRecipe()), ("reconstruction", METHODS["reconstruction"].recipe(SPEC))):
 
         def cell(method: str = method, recipe: object = recipe) -> list[dict]:
-            found = []
+            own, found = losses(target, "own", condition)[method], []
+            others = {name: losses(target, name, condition)[method] for name in foreign(target)}
             for mine, held, fresh in draws(target, condition):
-                parts = (part(own[method], some) for some in (mine, held))
+                parts = (part(own, some) for some in (mine, held))
                 trained, calibrating = parts
                 reader = RawValues(SPEC)  # reads nothing: features are at hand
                 attributor = fit_attributor(reader, recipe, trained, None, calibrating, rate=p.RATE)
-                sets = {"own": part(own[method], fresh)} | {n: x[method] for n, x in others.items()}
+                sets = {"own": part(own, fresh)} | others
                 found.append(figures(attributor, {n: attributor.judge_features(x) for n, x in sets.items()}))
             return found
 
@@ -197,18 +198,20 @@ def share(verdicts: list) -> float:
 def together(attributor: Attributor, verdicts: list) -> float:
     """Share of groups of four that are attributed."""
     whole = [verdicts[i : i + GROUP] for i in range(0, len(verdicts) - GROUP + 1, GROUP)]
-    return round(sum(pooled_p_value(attributor, group, seed=0) > p.RATE for group in whole) / len(whole), 4)
+    return round(sum(pooled_p_value(attributor, group, seed=0) > attributor.rate for group in whole) / len(whole), 4)
 
 
 def main() -> None:
     torch.set_grad_enabled(False)
     one, other = sources.TARGETS
-    sizes = {"own": [OWN, FEW_OWN], "foreign": [FOREIGN, FEW_FOREIGN], "held out": HELD_OUT, "draws": DRAWS}
+    sizes = {"own": [OWN, FEW_OWN, DESCENDED], "foreign": [FOREIGN, FEW_FOREIGN, FEWER_FOREIGN]}
+    sizes |= {"held out": HELD_OUT, "draws": DRAWS}
     run = p.Run(__file__, sizes | {"tested": list(TESTED.values()), "side": sources.SIDE})
     run.content["images"] = {name: sources.digest(name)[:16] for name in (*sources.NAMES, "photographs")}
     for target, condition in ((one, "none"), (other, "none"), (other, "jpeg:90")):
         judged_losses(run, target, condition)
-        judged_descents(run, target, condition)
+    for condition in ("none", "jpeg:90"):
+        judged_descents(run, other, condition)
     run.save()
     print(json.dumps({key: short(cell) for key, cell in run.content["cells"].items()}, indent=1))
 

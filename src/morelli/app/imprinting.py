@@ -36,6 +36,7 @@ def fit_imprint(
     rate: float,
     conditions: Sequence[str],
     any_orientation: bool,
+    turned: bool,
     seed: int,
     device: str,
     stage: Stage,
@@ -49,10 +50,11 @@ def fit_imprint(
             the scores of own samples that were left out in turn calibrate.
         other: samples of anything else, besides the own ones in another orientation; 2000 at random count.
         conditions: the first is the one that samples are made in.
+        turned: fit against own samples in other orientations, too; otherwise against the other ones alone.
     """
     spec, rng = extractor.spec, torch.Generator().manual_seed(seed)
     own = own[:MOST]
-    foreign = misplaced(own, rng)
+    foreign = misplaced(own, rng) if turned else own[:0]
     if other is not None:
         chosen = torch.randperm(len(other), generator=rng)[:MOST] if len(other) > MOST else torch.arange(len(other))
         foreign = torch.cat([foreign, other[chosen]])

@@ -53,7 +53,7 @@ def train(
     inversion: str | None = None,
     weight: float | None = None,
     gap: float | None = None,
-    turned: bool = False,
+    turned: bool | None = None,
     upright: bool = False,
     perturb: Sequence[str] = (),
     folds: int | None = None,
@@ -92,7 +92,8 @@ def train(
         gap: invert every sample to this certified relative duality gap, instead of by 20 steps; samples that do not
             get there are inconclusive.
         turned: also train against the own images mirrored, transposed and turned: the same content on another grid, for
-            when the sources to fear are not at hand. Mirrored own images are rejected then. Imprints always are.
+            when the sources to fear are not at hand. Mirrored own images are rejected then. Imprints always are, unless
+            this is False: then against the other samples alone, for when those are of a sibling.
         upright: of "imprint": attribute no sample that was mirrored or turned since it was made.
         perturb: immunised training: send each own and other sample through one of these, in turn, for example
             ("none", "jpeg:80"); see `numerics.perturbations.parse`. Imprints learn each apart, and tell from a sample's
@@ -135,6 +136,11 @@ def train(
             f"`upright` was given, but only imprints with their own detector attribute mirrored and turned samples "
             f"otherwise, and this is method '{method}'. Leave it out."
         )
+    if imprinted and turned is False and (other is None or isinstance(extractor, SoundImprint)):
+        raise MorelliError(
+            "without turned samples imprints of images learn from other samples alone, best of a sibling's. "
+            "Give those, too."
+        )
     if isinstance(extractor, Inversion):
         extractor.prepare(device)
     mine = gather(own, extractor.spec, "reading own samples", stage)
@@ -162,12 +168,12 @@ def train(
     if isinstance(extractor, Imprint | SoundImprint) and imprinted:
         trained_on = min(len(parts[0]), MOST)
         attributor, conditions, doubts = _imprinted(
-            extractor, mine, theirs, parts, perturb, upright, rate, seed, device, stage
+            extractor, mine, theirs, parts, perturb, upright, turned is not False, rate, seed, device, stage
         )
     else:
         trained_on = len(parts[0])
         conditions = tuple(perturb)
-        attributor, doubts = _fitted(extractor, recipe, mine, theirs, parts, turned, rate, seed, device, stage)
+        attributor, doubts = _fitted(extractor, recipe, mine, theirs, parts, bool(turned), rate, seed, device, stage)
     card: dict[str, Any] = {
         "method": method,
         "recipe": recipe.settings(),
@@ -175,7 +181,7 @@ def train(
         "own": dict(mine.about) | {"trained_on": trained_on, "held_out": len(attributor.held_out)},
         "other": None if theirs is None else dict(theirs.about),
         "perturb": list(conditions),
-        "turned": turned or imprinted,
+        "turned": imprinted if turned is None else turned,
         "siblings": related,
         "warnings": kin + _warnings(mine, theirs) + doubts,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -194,6 +200,7 @@ def _imprinted(
     parts: tuple[Tensor, Tensor],
     perturb: Sequence[str],
     upright: bool,
+    turned: bool,
     rate: float,
     seed: int,
     device: str,
@@ -211,11 +218,10 @@ def _imprinted(
         )
     else:
         conditions, doubts = conditions_of(mine, extractor.spec, perturb)
-        attributor = fit_imprint(extractor, *drawn, conditions=conditions, any_orientation=not upright, **settings)
-        doubt = (
-            "own samples are hardly told from the same ones mirrored and turned (AUROC {:.2f}): the "
-            "model leaves little of an imprint. Use method 'flipad' with other samples."
-        )
+        settings |= {"any_orientation": not upright, "turned": turned}
+        attributor = fit_imprint(extractor, *drawn, conditions=conditions, **settings)
+        doubt = f"own samples are hardly told from the {'same ones mirrored and turned' if turned else 'other ones'} "
+        doubt += "(AUROC {:.2f}): the model leaves little of an imprint. Use method 'flipad' with other samples."
     if (separated := attributor.card["separated"][conditions[0]]) < SEPARATED:
         doubts.append(doubt.format(separated))
     return attributor, conditions, doubts

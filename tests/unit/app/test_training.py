@@ -12,6 +12,7 @@ from toys import imprinting_generator, imprinting_samples, toy_heads, toy_sample
 
 import morelli
 from morelli import Attributor, Head, SampleSpec, attribute
+from morelli.app import imprinting
 from morelli.app.conditions import conditions_of
 from morelli.app.imprinting import CONDITIONS, MOST
 from morelli.app.methods import default_method
@@ -149,12 +150,24 @@ def test_other_samples_help_to_tell_them_apart(small: Head) -> None:
     assert sum(verdict.outcome.value == "not attributed" for verdict in found) > 27
 
 
+def test_imprints_learn_from_a_sibling_alone_if_they_are_told_to(small: Head, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, sibling = imprinting_samples(120, 1, side=16), imprinting_samples(120, 1, generator_seed=1, side=16)
+    assert train(small, own, sibling, rate=0.05, perturb=("none",)).card["turned"] is True
+    monkeypatch.setattr(imprinting, "misplaced", lambda *args: pytest.fail("own images were turned"))
+    alone = train(small, own, sibling, rate=0.05, perturb=("none",), turned=False)
+    assert alone.card["turned"] is False
+    for seed, outcome in ((1, "not attributed"), (0, "attributed")):
+        found = alone.judge(imprinting_samples(40, 2, generator_seed=seed, side=16))
+        assert sum(v.outcome.value == outcome for v in found) > 34
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
         ({"folds": 3}, "Leave `folds` out"),
         ({"method": "flipad", "upright": True}, "`upright` was given"),
         ({"detector": "lda", "upright": True}, "`upright` was given"),
+        ({"turned": False}, "learn from other samples alone"),
         ({"detector": "lda"}, "mahalanobis"),
         ({"detector": "ridge"}, "mahalanobis"),
         ({"detector": "stacked"}, "no detector 'stacked'"),

@@ -30,7 +30,7 @@ def fitted(own: int, held_out: int, conditions: tuple[str, ...], *, seed: int = 
     extractor = METHODS["imprint"].extractor(imprinting_generator(0, side).head(100))
     assert isinstance(extractor, Imprint)
     given = {"rate": RATE, "any_orientation": True, "seed": seed, "device": "cpu", "stage": silent}
-    return fit_imprint(extractor, samples[:own], samples[own:], None, conditions=conditions, **given)
+    return fit_imprint(extractor, samples[:own], samples[own:], None, conditions=conditions, turned=True, **given)
 
 
 @pytest.fixture(scope="module")
