@@ -112,6 +112,38 @@ def upright() -> str:
     return "\n".join(lines) if found else NONE
 
 
+def taught() -> str:
+    """Siblings that were not learned from: with nothing, another sibling beside own images turned, or it alone."""
+    found, ours = cells("taught"), cells("imprint")
+    targets = list(dict.fromkeys(key.split("/")[1] for key in found))
+    lines = [row("no sibling; one beside turned ones; one alone", targets), "|---" * (len(targets) + 1) + "|"]
+    for condition in (c for c in next(iter(found.values()), {}) if c not in ("seconds", "separated")):
+        values = []
+        for target in targets:
+            both, alone = (found.get(f"taught/{target}/{way}", {}).get(condition) for way in ("both", "alone"))
+            judged = {n for n in both if kin(target, n)} | {"own"}
+            without = {n: x for n, x in ours[f"imprint/{target}"][condition].items() if n in judged}
+            three = [without, *(cell for cell in (both, alone) if cell)]
+            values.append("; ".join(spread(balanced(cell, target, siblings=True)) for cell in three))
+        lines.append(row(condition, values))
+    return "\n".join(line for line in lines if TOGETHER not in line) if found else NONE
+
+
+def oracle() -> str:
+    """Siblings whose own images were learned from."""
+    found = {key.split("/", 1)[1]: cell for key, cell in cells("oracle").items()}
+    lines = [row("", found), "|---" * (len(found) + 1) + "|"]
+    for condition in next(iter(found.values()), {}):
+        values = []
+        for cell in found.values():
+            pairs = cell[condition].values()
+            values.append(
+                f"{spread([100 * x['balanced'] for x in pairs])}; AUROC {100 * min(x['auroc'] for x in pairs):.1f}"
+            )
+        lines.append(row(condition, values))
+    return "\n".join(lines) if found else NONE
+
+
 def against() -> str:
     found = {key.split("/", 1)[1]: cell for key, cell in cells("baselines").items()}
     if not found:
@@ -199,6 +231,8 @@ def main() -> None:
         "By target": by_target(),
         "Other kinds of generators: attributed, %": zoo(),
         "What the search over orientations costs: siblings of the hard targets": upright(),
+        "With a sibling to learn from: other siblings": taught(),
+        "An oracle, one orientation: a discriminant that learned from the sibling it judges": oracle(),
         "Against other methods, files as the generators wrote them: siblings; others": against(),
         "Little data, files as the generators wrote them: mean and worst pair; fresh own samples rejected, %": little(),
         "What the parts are worth: AUROC, %, of the harder of two siblings": parts(),

@@ -76,7 +76,7 @@ class AttributorClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn
         inversion: str | None = None,
         weight: float | None = None,
         gap: float | None = None,
-        turned: bool = False,
+        turned: bool | None = None,
         upright: bool = False,
         perturb: tuple[str, ...] = (),
         restarts: int | None = None,
