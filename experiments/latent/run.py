@@ -210,8 +210,8 @@ def main() -> None:
     run.content["images"] = {name: sources.digest(name)[:16] for name in (*sources.NAMES, "photographs")}
     for target, condition in ((one, "none"), (other, "none"), (other, "jpeg:90")):
         judged_losses(run, target, condition)
-    for condition in ("none", "jpeg:90"):
-        judged_descents(run, other, condition)
+    for target, condition in ((one, "none"), (other, "none"), (other, "jpeg:90")):
+        judged_descents(run, target, condition)
     run.save()
     print(json.dumps({key: short(cell) for key, cell in run.content["cells"].items()}, indent=1))
 

@@ -129,7 +129,7 @@ def train(
     rate: Annotated[
         float, typer.Option(help="False-rejection rate: own samples are rejected at most so often.")
     ] = 0.005,
-    held_out: Annotated[int | None, typer.Option(help="Own samples to hold out; by default a quarter.")] = None,
+    held_out: Annotated[int | None, typer.Option(help="Own samples to hold out; by default about a quarter.")] = None,
     inversion: Annotated[
         InversionName | None, typer.Option(help="How flipad inverts; docs/inversion.md says which suits what.")
     ] = None,

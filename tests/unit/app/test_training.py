@@ -75,7 +75,7 @@ def test_few_samples_calibrate_by_turns_and_many_are_held_out(trained: tuple[Att
     assert (few.card["method"], few.card["calibrated"]) == ("imprint", "left out in turn")
     assert (few.card["own"]["trained_on"], few.card["own"]["held_out"], len(few.held_out)) == (60, 60, 60)
     many = train(small, imprinting_samples(80, 1, side=16), rate=0.05)
-    assert (many.card["calibrated"], many.card["own"]["trained_on"], len(many.held_out)) == ("held out", 60, 20)
+    assert (many.card["calibrated"], many.card["own"]["trained_on"], len(many.held_out)) == ("held out", 61, 19)
     asked = train(small, imprinting_samples(45, 1, side=16), rate=0.05, held_out=30)  # fewer train than calibrate
     assert (asked.card["own"]["trained_on"], len(asked.held_out)) == (15, 30)
 
@@ -86,6 +86,7 @@ def test_how_many_are_held_out() -> None:
     assert _held_out_count(795, 0.005, None, recipe) == 0
     assert _held_out_count(796, 0.005, None, recipe) == 199
     assert _held_out_count(800, 0.005, 0, recipe) == 0
+    assert [_held_out_count(n, 0.005, None, recipe) for n in (800, 1000, 1400, 1600, 4000)] == [199, 199, 399, 399, 999]
     assert _held_out_count(12_000, 1e-4, None, recipe) == 9_999  # more than leaving out can calibrate
     for own, rate, asked in ((198, 0.005, None), (5_000, 1 / (MOST + 2), 0)):
         with pytest.raises(TooFewSamples, match=r"left out in turn.*at least"):
