@@ -20,8 +20,9 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 import protocol as p  # noqa: E402
 
-sys.path.insert(0, str(HERE.parent / "spectra"))
+sys.path[:0] = [str(HERE), str(HERE.parent / "spectra")]
 import models as spectra  # noqa: E402
+from table import kin  # noqa: E402
 
 from morelli.app.imprinting import CONDITIONS, misplaced  # noqa: E402
 from morelli.attribution.attributor import Attributor  # noqa: E402
@@ -79,11 +80,6 @@ def others(name: str) -> list[str]:
     family = name.rsplit("-", 1)[0]
     siblings = [f"{family}-{seed}" for seed in (4, 3, 2, 1) if f"{family}-{seed}" != name]
     return siblings + [f"{other}-0" for other in p.FAMILIES if other != family][:2]
-
-
-def kin(target: str, other: str) -> bool:
-    """One architecture and one data set."""
-    return other.rsplit("-", 1)[0] == target.rsplit("-", 1)[0] or {target, other} == set(spectra.VAES)
 
 
 def pixels(name: str, count: int, seed: int) -> torch.Tensor:

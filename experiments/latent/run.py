@@ -205,7 +205,7 @@ def main() -> None:
     torch.set_grad_enabled(False)
     one, other = sources.TARGETS
     sizes = {"own": [OWN, FEW_OWN, DESCENDED], "foreign": [FOREIGN, FEW_FOREIGN, FEWER_FOREIGN]}
-    sizes |= {"held out": HELD_OUT, "draws": DRAWS}
+    sizes |= {"held out": HELD_OUT, "draws": DRAWS, "rate of the descent": ROUGHLY}
     run = p.Run(__file__, sizes | {"tested": list(TESTED.values()), "side": sources.SIDE})
     run.content["images"] = {name: sources.digest(name)[:16] for name in (*sources.NAMES, "photographs")}
     for target, condition in ((one, "none"), (other, "none"), (other, "jpeg:90")):

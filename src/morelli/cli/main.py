@@ -136,8 +136,7 @@ def train(
     weight: Annotated[float | None, typer.Option(help="Weight of the lasso, in place of 5e-4.")] = None,
     gap: Annotated[float | None, typer.Option(help="Invert to this certified gap, instead of by 20 steps.")] = None,
     turned: Annotated[
-        bool | None,
-        typer.Option("--turned/--no-turned", help="Also train against own images mirrored and turned, as imprints do."),
+        bool | None, typer.Option(help="Also train against own images mirrored and turned, as imprints do.")
     ] = None,
     upright: Annotated[
         bool,

@@ -36,7 +36,7 @@ class LatentDescent:
 
     Attributes:
         autoencoder: [n, *spec.shape] → encoded and decoded, not clamped.
-        steps: evaluations of the decoder and its gradient, at most, each about three times as much as decoding.
+        steps: evaluations of the decoder and its gradient, at most.
     Raises:
         MismatchError: samples of another shape than the autoencoder's, or of more than 8 bits.
         UnsuitableProgram: the autoencoder is nowhere narrower than its input.

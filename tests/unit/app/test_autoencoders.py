@@ -123,8 +123,10 @@ def test_aedr_end_to_end(place: Path, own: Path) -> None:
 
 
 def test_the_latents_of_an_autoencoder_are_searched_through(place: Path, own: Path) -> None:
-    file, head = place / "mine/toy_decoder.safetensors", place / "searched.head"
-    head_from_autoencoder(file, head, draws=4, size=16, whole=True)
+    head = place / "searched.head"
+    head_from_autoencoder(place / "mine/toy_decoder.safetensors", head, draws=4, size=16, whole=True)
+    assert default_method(load_head(head)) == "reconstruction"
+    assert default_method(replace(load_head(head), autoencoder=None)) == "imprint"
     with pytest.raises(MorelliError, match="Give steps only"):
         morelli.train(head, own, method="latent", rate=0.05, restarts=2)
     attributor = morelli.train(head, own, method="latent", steps=4, rate=0.05, out=place / "searched.attributor")
@@ -132,11 +134,6 @@ def test_the_latents_of_an_autoencoder_are_searched_through(place: Path, own: Pa
     found = morelli.attribute(own, place / "searched.attributor")
     assert found.counts()["attributed"] >= 57
     assert {"psnr", "steps"} <= set(found.judged[0].verdict.notes)
-
-
-def test_a_head_with_its_autoencoder_is_judged_by_it(place: Path, own: Path) -> None:
-    assert default_method(load_head(place / "searched.head")) == "reconstruction"
-    assert default_method(replace(load_head(place / "searched.head"), autoencoder=None)) == "imprint"
 
 
 def test_latents_on_disk(place: Path, tmp_path: Path) -> None:
