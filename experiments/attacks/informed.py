@@ -13,7 +13,8 @@ from judging import kept_open
 from material import attributor, ranged
 from torch import Tensor
 
-from morelli.attribution.attributor import Attributor, least_scores
+from morelli.attribution.attributor import Attributor
+from morelli.attribution.turning import scores_by_orientation
 from morelli.features.residual import GREY, NoiseResidual
 from morelli.features.traces import seen, statistics
 from morelli.numerics.calibration import threshold
@@ -64,16 +65,17 @@ def _length(values: Tensor) -> Tensor:
 
 def score_loss(of: Attributor, sense: str) -> Loss:
     """To forge, the least score of those that judge a lossless file as it was made; to hide, all conditions' scores."""
-    experts = [(of.detector, of.held_out)]
+    experts = [of.usual]
     if of.experts is not None and sense != FORGE:
-        experts = [(expert.detector, expert.held_out) for expert in of.experts.of.values()]
-    limits = [(threshold(held, of.rate), float(held.std())) for _, held in experts]
+        experts = [*of.experts.of.values()]
+    limits = [(threshold(expert.held_out, of.rate), float(expert.held_out.std())) for expert in experts]
 
     def loss(images: Tensor) -> Tensor:
         values = _features(of, ranged(images))
         over = []
-        for (detector, _), (limit, unit) in zip(experts, limits, strict=True):
-            scores, _ = least_scores(of.extractor, detector, values, of.any_orientation)
+        for expert, (limit, unit) in zip(experts, limits, strict=True):
+            every = scores_by_orientation(of.extractor, expert.detector, values, of.any_orientation)
+            scores, _ = expert.turning.least(every)
             over.append((scores - limit) / unit)
         return -over[0] if sense == FORGE else torch.stack([x.clamp(max=FAR) + 1e-3 * x for x in over]).mean(0)
 

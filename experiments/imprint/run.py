@@ -35,7 +35,7 @@ from morelli.numerics.metrics import auroc  # noqa: E402
 from morelli.numerics.perturbations import parse  # noqa: E402
 
 UNSEEN = ("jpeg:60", "gamma:0.9")  # what no expert was trained for
-OWN, TEST, FOREIGN = 1400, 200, 100  # 350 of the own ones are held out
+OWN, TEST, FOREIGN = 1400, 200, 100  # 399 of the own ones are held out
 TESTED = ("none", "jpeg:90", "jpeg:80", "noise:0.1", "blur:3", "crop:55", "resize:0.75", "mirrored", *UNSEEN)
 HARD = ("jpeg:90", "jpeg:80", "noise:0.1", "crop:55")  # where siblings pass
 LITTLE = (200, 500, 1000)

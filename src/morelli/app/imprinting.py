@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from morelli.app.sources import Stage
-from morelli.attribution.attributor import Attributor, least_scores
+from morelli.attribution.attributor import Attributor
 from morelli.attribution.experts import Expert, Experts
 from morelli.attribution.places import Places, fit_places, join_places
+from morelli.attribution.turning import fit_turning, scores_by_orientation
 from morelli.detectors.stacked import StackedRecipe
 from morelli.features.imprint import Imprint, orientations
 from morelli.features.protocol import SampleSpec
@@ -69,11 +70,13 @@ def fit_imprint(
             extractor.extract(_after(some, condition, spec, rng).to(device), progress).values for some in parts
         )
         detector = recipe.fit(mine, theirs, seed)
-        scores = detector.left_out.cpu()
+        every = scores_by_orientation(extractor, detector, fresh if len(fresh) else mine, any_orientation)
+        scores = every[0] if len(fresh) else detector.left_out.cpu()
+        turning = fit_turning(every, scores, rate)
         if len(fresh):
-            scores, _ = least_scores(extractor, detector, fresh, any_orientation)
+            scores, _ = turning.least(every)
             places.append(fit_places(extractor, detector, fresh, condition if len(conditions) > 1 else ""))
-        of[condition], apart[condition] = Expert(detector, scores), round(detector.separated, 4)
+        of[condition], apart[condition] = Expert(detector, scores, turning), round(detector.separated, 4)
     experts = None
     if len(conditions) > 1:
         experts = Experts(Corruptions.fit(to_eight_bits(own[:LOOKED_AT], spec), tuple(conditions), seed=seed), of)
@@ -88,6 +91,7 @@ def fit_imprint(
         experts=experts,
         any_orientation=any_orientation,
         places=join_places(places),
+        turning=first.turning,
     )
 
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from morelli.app.imprinting import MOST
 from morelli.app.sources import Stage
-from morelli.attribution.attributor import Attributor, least_scores
+from morelli.attribution.attributor import Attributor
 from morelli.attribution.experts import Expert, Experts
+from morelli.attribution.turning import scores_by_orientation
 from morelli.detectors.stacked import StackedRecipe
 from morelli.errors import MismatchError, MorelliError
 from morelli.features.baselines import LogDct, RawValues
@@ -55,7 +56,7 @@ def fit_sound_imprint(
             extractor.extract(_after(some, condition, extractor, rng).to(device), progress).values for some in parts
         )
         detector = recipe.fit(mine, torch.cat([extractor.misplaced(mine, rng), *rest]), seed)
-        scores, _ = least_scores(extractor, detector, fresh, any_shift)
+        scores = scores_by_orientation(extractor, detector, fresh, any_shift).min(0).values
         of[condition], apart[condition] = Expert(detector, scores), round(detector.separated, 4)
     experts = Experts(SoundHistory(tuple(conditions)), of) if len(conditions) > 1 else None
     first = of[conditions[0]]

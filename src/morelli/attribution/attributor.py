@@ -15,15 +15,16 @@ from morelli.attribution.kinds import detector_from_state, extractor_from_state
 from morelli.attribution.places import Places, fit_places
 from morelli.attribution.population import Population
 from morelli.attribution.report import Outcome, Verdict
+from morelli.attribution.turning import FREE, Turning, scores_by_orientation
 from morelli.detectors.folds import Folds
-from morelli.detectors.protocol import Detector, DetectorRecipe, Progress, TurnScorer
+from morelli.detectors.protocol import Detector, DetectorRecipe, Progress
 from morelli.errors import OutOfRange, TooFewSamples
 from morelli.features.inversion import saturated_share
 from morelli.features.protocol import Extractor, Facts, Features, Turnable
 from morelli.numerics.calibration import p_values, relative, threshold
 from morelli.numerics.state import State
 
-ROWS = 16
+TURNED = "p_turned"  # note: the p-value as if being turned cost nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,7 @@ class Attributor:
         experts: detectors and held-out scores for samples that something happened to, where there are any.
         any_orientation: samples are scored in every orientation, own ones too, and the least score counts: mirrored
             ones are attributed, and the rate is kept. Of extractors that are `Turnable`.
+        turning: what being attributed in another orientation than upright costs.
         population: what other sources' samples score, where that was measured: verdicts get likelihood ratios then.
         seen: [k] digests of the samples that trained or calibrated it; see `app.sources.digests`.
         places: what held-out own samples look like at every place, for maps; None where features have no place.
@@ -56,6 +58,7 @@ class Attributor:
     population: Population | None = None
     seen: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     places: Places | None = None
+    turning: Turning = FREE
 
     def __post_init__(self) -> None:
         experts = [] if self.experts is None else [expert.held_out for expert in self.experts.of.values()]
@@ -68,6 +71,15 @@ class Attributor:
     def threshold(self) -> float:
         """The largest score that is still attributed."""
         return threshold(self.held_out, self.rate)
+
+    @property
+    def usual(self) -> Expert:
+        """Judges samples to which nothing happened."""
+        return Expert(self.detector, self.held_out, self.turning)
+
+    def judge_of(self, condition: str) -> Expert:
+        """The expert for a condition that a verdict notes."""
+        return self.usual if self.experts is None else self.experts.of.get(condition, self.usual)
 
     def judge(self, samples: Tensor, facts: Sequence[Facts] | None = None) -> list[Verdict]:
         """[n, *spec.shape], with the facts of their files → n verdicts. Raises what the extractor raises."""
@@ -83,7 +95,7 @@ class Attributor:
 
     def judge_features(self, features: Features, conditions: Sequence[Sequence[str]] | None = None) -> list[Verdict]:
         """Verdicts from features of this attributor's own extractor; `conditions` that each sample may be in."""
-        scores, chances, turns, judges = self._scores(features.values, conditions)
+        scores, chances, free, turns, judges = self._scores(features.values, conditions)
         names = self.extractor.orientations if self.any_orientation and isinstance(self.extractor, Turnable) else None
         saturated = saturated_share(features)
         known: dict[str, Any] = {}  # false-attribution rates by condition
@@ -94,6 +106,8 @@ class Attributor:
                 notes["condition"] = judges[i]
             if names is not None:
                 notes["orientation"] = names[turns[i]]
+                if free[i] > p:
+                    notes[TURNED] = round(float(free[i]), 6)
             reason = features.reasons[i]
             if not reason and saturated[i] > self.saturated_limit:
                 reason = f"{saturated[i]:.0%} of the values are saturated and say little about what came before."
@@ -126,24 +140,26 @@ class Attributor:
 
     def _scores(
         self, values: Tensor, conditions: Sequence[Sequence[str]] | None
-    ) -> tuple[Tensor, Tensor, list[int], list[str]]:
-        """Of each sample the score, p-value, orientation and name of that condition of its own where p is largest.
+    ) -> tuple[Tensor, Tensor, Tensor, list[int], list[str]]:
+        """Of each sample the score, p-value, p-value if turning were free, orientation and name of a condition.
 
-        The likeliest condition is named where p is the same in several.
+        Of that condition of its own where p is largest; the likeliest where p is the same in several.
         """
-        scores, chances = torch.full((2, len(values)), math.nan, dtype=torch.float64)
+        scores, chances, free = torch.full((3, len(values)), math.nan, dtype=torch.float64)
         turns = torch.zeros(len(values), dtype=torch.long)
         likeliest = [""] * len(values) if conditions is None else [each[0] for each in conditions]
         judged_by = list(likeliest)
-        judges = {"": Expert(self.detector, self.held_out)}
+        judges = {"": self.usual}
         if conditions is not None and self.experts is not None:
             judges = dict(self.experts.of)
         for name, expert in judges.items():
             asked = torch.tensor([i for i in range(len(values)) if conditions is None or name in conditions[i]]).long()
             if len(asked):
                 some = values[asked.to(values.device)]
-                found, ways = least_scores(self.extractor, expert.detector, some, self.any_orientation)
+                every = scores_by_orientation(self.extractor, expert.detector, some, self.any_orientation)
+                found, ways = expert.turning.least(every)
                 p = p_values(expert.held_out, found)
+                free[asked] = free[asked].fmax(p_values(expert.held_out, every.min(0).values))
                 first = torch.tensor([likeliest[i] == name for i in asked.tolist()])
                 better = ~(p <= chances[asked]) | (first & (p == chances[asked]))
                 scores[asked[better]], chances[asked[better]], turns[asked[better]] = (
@@ -151,24 +167,26 @@ class Attributor:
                 )
                 for i in asked[better].tolist():
                     judged_by[i] = name
-        return scores, chances, turns.tolist(), judged_by
+        return scores, chances, free, turns.tolist(), judged_by
 
     def state(self) -> State:
         settings = {"rate": self.rate, "saturated_limit": self.saturated_limit, "card": dict(self.card)}
         parts = {"extractor": self.extractor.state(), "detector": self.detector.state()}
         if self.experts is not None:
-            parts["experts"] = self.experts.state(Expert(self.detector, self.held_out))
+            parts["experts"] = self.experts.state(self.usual)
         if self.population is not None:
             parts["population"] = self.population.state()
         if self.places is not None:
             parts["places"] = self.places.state()
         tensors = {"held_out": self.held_out} | ({"seen": self.seen} if len(self.seen) else {})
-        return State(settings | {"any_orientation": self.any_orientation}, tensors, parts)
+        settings |= {"any_orientation": self.any_orientation, "turning": self.turning.settings()}
+        return State(settings, tensors, parts)
 
     @staticmethod
     def from_state(state: State) -> Attributor:
         settings = state.settings
-        usual = Expert(detector_from_state(state.parts["detector"]), state.tensors["held_out"])
+        turning = Turning(**settings.get("turning", {}))
+        usual = Expert(detector_from_state(state.parts["detector"]), state.tensors["held_out"], turning)
         return Attributor(
             extractor_from_state(state.parts["extractor"]),
             usual.detector,
@@ -181,27 +199,8 @@ class Attributor:
             Population.from_state(state.parts["population"]) if "population" in state.parts else None,
             state.tensors.get("seen", torch.empty(0, dtype=torch.int64)),
             Places.from_state(state.parts["places"]) if "places" in state.parts else None,
+            turning,
         )
-
-
-def least_scores(
-    extractor: Extractor, detector: Detector, values: Tensor, any_orientation: bool
-) -> tuple[Tensor, Tensor]:
-    """Features [n, …] → scores [n] and orientations [n], the least score over orientations where any will do.
-
-    Scored in multiples of ROWS, since a matrix product sums the rows of others in another order, by which their last
-    bits would depend on how many there are.
-    """
-    if rest := -len(values) % ROWS:
-        filled = torch.cat([values, values[-1:].expand(rest, *values.shape[1:])])
-        scores, turns = least_scores(extractor, detector, filled, any_orientation)
-        return scores[:-rest], turns[:-rest]
-    if not any_orientation or not isinstance(extractor, Turnable):
-        return detector.score(values).cpu(), torch.zeros(len(values), dtype=torch.long)
-    if isinstance(detector, TurnScorer):
-        return detector.score_turned(values, extractor.turns).cpu().min(0)
-    every = torch.stack([detector.score(values[:, turn.to(values.device)]) for turn in extractor.turns])
-    return every.cpu().min(0)
 
 
 def fit_attributor(

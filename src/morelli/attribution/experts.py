@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from morelli.attribution.kinds import detector_from_state
+from morelli.attribution.turning import FREE, Turning
 from morelli.detectors.protocol import Detector
 from morelli.errors import MismatchError
 from morelli.features.protocol import Facts, SampleSpec
@@ -22,10 +23,11 @@ PLAUSIBLE = 0.01  # posterior of a condition that is considered
 
 @dataclass(frozen=True, eq=False)
 class Expert:
-    """A detector for samples in one condition, and scores [n] of held-out own samples in it."""
+    """A detector for samples in one condition, scores [n] of held-out own samples in it, and what turning costs."""
 
     detector: Detector
     held_out: Tensor
+    turning: Turning = FREE
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,16 +93,19 @@ class Experts:
             if expert.detector is not usual.detector or expert.held_out is not usual.held_out:
                 parts[f"detector_{i}"] = expert.detector.state()
                 tensors[f"held_out_{i}"] = expert.held_out
-        return State({"conditions": list(self.of)}, tensors, parts)
+        turning = [expert.turning.settings() for expert in self.of.values()]
+        return State({"conditions": list(self.of), "turning": turning}, tensors, parts)
 
     @staticmethod
     def from_state(state: State, usual: Expert) -> Experts:
         """`usual` judges in the condition that has no expert stored."""
-        of = {}
-        for i, name in enumerate(state.settings["conditions"]):
-            stored = state.parts.get(f"detector_{i}")
-            own = None if stored is None else Expert(detector_from_state(stored), state.tensors[f"held_out_{i}"])
-            of[name] = own or usual
+        of, names = {}, state.settings["conditions"]
+        turning = state.settings.get("turning", [{}] * len(names))
+        for i, name in enumerate(names):
+            of[name] = usual
+            if f"detector_{i}" in state.parts:
+                detector = detector_from_state(state.parts[f"detector_{i}"])
+                of[name] = Expert(detector, state.tensors[f"held_out_{i}"], Turning(**turning[i]))
         history = state.parts["corruptions"]
         sound = history.settings["type"] == "sound_history"
         return Experts(SoundHistory.from_state(history) if sound else Corruptions.from_state(history), of)

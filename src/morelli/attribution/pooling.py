@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from morelli.attribution.attributor import Attributor
+from morelli.attribution.attributor import TURNED, Attributor
 from morelli.attribution.report import Verdict
 from morelli.detectors.folds import Folds
 from morelli.errors import TooFewSamples
@@ -25,12 +25,21 @@ def pooled_p_value(attributor: Attributor, verdicts: Sequence[Verdict], seed: in
     that its sample is in. Under the proposition every −log p comes from the same known distribution, that of ranks,
     and samples are compared with draws from it: all n + 1 ranks are equally likely, whatever the detector.
 
+    Where samples pay for being turned, all of them may pay once instead of each: their p-values as if turning were
+    free give a pooled one, which is divided by the looks (see `turning`); the larger of both counts.
+
     Samples without a score are left out. Raises TooFewSamples where none is left.
     """
-    chances = [verdict.p_value for verdict in verdicts if verdict.p_value is not None]
-    if not chances:
+    scored = [verdict for verdict in verdicts if verdict.p_value is not None]
+    if not scored:
         raise TooFewSamples("not one of the samples has a score, so nothing can be said of them together.")
-    return mean_p_value(torch.tensor(chances, dtype=torch.float64), len(attributor.held_out), seed)
+    chances = torch.tensor([verdict.p_value for verdict in scored], dtype=torch.float64)
+    pooled = mean_p_value(chances, len(attributor.held_out), seed)
+    if not any(TURNED in verdict.notes for verdict in scored):
+        return pooled
+    free = [verdict.notes.get(TURNED, verdict.p_value) for verdict in scored]
+    looks = max(attributor.judge_of(verdict.notes.get("condition", "")).turning.looks for verdict in scored)
+    return max(pooled, mean_p_value(torch.tensor(free, dtype=torch.float64), len(attributor.held_out), seed) / looks)
 
 
 def pooled_evidence(attributor: Attributor, verdicts: Sequence[Verdict]) -> float | None:
