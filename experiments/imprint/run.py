@@ -40,6 +40,8 @@ TESTED = ("none", "jpeg:90", "jpeg:80", "noise:0.1", "blur:3", "crop:55", "resiz
 HARD = ("jpeg:90", "jpeg:80", "noise:0.1", "crop:55")  # where siblings pass
 LITTLE = (200, 500, 1000)
 BASELINES = ("SM-F", "closed form, LDA", "RawPAD", "DCTPAD")
+SLOW = {"FLIPAD": False, "SM-Inv₂": True}  # with fewer samples
+FEWER = {"held": 199, "own": 50, "foreign": 25}
 GROUP = 4  # images of one source that are pooled
 TARGETS = [f"{family}-{seed}" for seed in (3, 4) for family in p.FAMILIES]
 FACES = [f"faces-{family}" for family in p.FAMILIES]
@@ -170,23 +172,33 @@ def together(attributor: Attributor, found: list) -> float:
 
 def baselines(run: p.Run, name: str) -> None:
     """The others have photographs to train on, which the imprint does without."""
-
-    def judged() -> dict:
-        head, sources = p.head_of(generator(name)), tests(name)
-        own = p.from_eight_bits(pixels(name, OWN, 100), spec_of(name))
-        real = p.photographs("celeba64" if name == VAE else "clothing64", 500, 1000, 5)
-        if name == VAE:
-            real = p.from_eight_bits(p.to_eight_bits(real, p.SPEC), spectra.UNIT)
-        drawn = {"own": own[:1000], "held": own[1000:], "photographs": real}
-        parts = {n: p.from_eight_bits(x, spec_of(name)) for n, x in sources.items()}
-        found = {}
-        for row, attributor, _ in p.fitted(BASELINES, head, drawn):
-            mine = attributor.judge(parts["own"])
-            found[row] = {n: share(mine if n == "own" else attributor.judge(x)) for n, x in parts.items()}
-        return found
-
     with torch.enable_grad():  # for Deep SAD
-        run.cell(f"baselines/{name}", judged)
+        run.cell(f"baselines/{name}", lambda: compared(name, BASELINES))
+
+
+def slow(run: p.Run, name: str) -> None:
+    """The paper's own method, and its strongest other one on fewer samples."""
+    with torch.enable_grad():
+        for row, few in SLOW.items():
+            run.cell(f"slow/{name}/{row}", lambda row=row, few=few: compared(name, (row,), few=few))
+
+
+def compared(name: str, rows: tuple[str, ...], *, few: bool = False) -> dict:
+    """Attributed shares of every source by each row's method."""
+    head, sources = p.head_of(generator(name), whole=few), tests(name)
+    own = p.from_eight_bits(pixels(name, OWN, 100), spec_of(name))
+    real = p.photographs("celeba64" if name == VAE else "clothing64", 500, 1000, 5)
+    if name == VAE:
+        real = p.from_eight_bits(p.to_eight_bits(real, p.SPEC), spectra.UNIT)
+    drawn = {"own": own[:1000], "held": own[1000:], "photographs": real}
+    parts = {n: p.from_eight_bits(x, spec_of(name)) for n, x in sources.items()}
+    if few:
+        drawn = {n: x[: FEWER["held"] if n == "held" else 0] for n, x in drawn.items()}
+        parts = {n: x[: FEWER["own" if n == "own" else "foreign"]] for n, x in parts.items()}
+    found = {}
+    for row, attributor, _ in p.fitted(rows, head, drawn):
+        found[row] = {n: share(attributor.judge(x)) for n, x in parts.items()}
+    return found
 
 
 def little(run: p.Run, name: str) -> None:
@@ -286,6 +298,7 @@ PASSES = {
     "upright": (upright, ["lsgan-3", "lsgan-4", VAE]),
     "zoo": (others_too, list(ZOO)),
     "baselines": (baselines, ["lsgan-3", VAE, "wgan-gp-3"]),
+    "slow": (slow, ["lsgan-3", VAE, "wgan-gp-3"]),
     "little": (little, ["dcgan-3", VAE, "wgan-gp-3", "lsgan-3"]),
     "parts": (parts, ["lsgan-3", VAE]),
     "taught": (taught, list(TEACHERS)),

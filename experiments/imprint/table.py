@@ -145,16 +145,21 @@ def oracle() -> str:
 
 
 def against() -> str:
-    found = {key.split("/", 1)[1]: cell for key, cell in cells("baselines").items()}
+    found = {key.split("/", 1)[1]: dict(cell) for key, cell in cells("baselines").items()}
     if not found:
         return NONE
+    for key, cell in cells("slow").items():
+        found[key.split("/")[1]] |= cell
     ours = {key.split("/", 1)[1]: cell["none"] for key, cell in cells("imprint").items()}
     methods = ["imprint", *next(iter(found.values()))]
     lines = [row("", found), "|---" * (len(found) + 1) + "|"]
     for method in methods:
         values = []
         for target, cell in found.items():
-            judged = ours[target] if method == "imprint" else cell[method]
+            judged = ours[target] if method == "imprint" else cell.get(method)
+            if judged is None:
+                values.append("–")
+                continue
             values.append(
                 f"{spread(balanced(judged, target, siblings=True))}; {spread(balanced(judged, target, siblings=False))}"
             )
