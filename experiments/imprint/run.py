@@ -249,7 +249,7 @@ def parts(run: p.Run, name: str) -> None:
                 "expert, discriminant alone": said(expert.discriminant, condition),
             }
             start = 0
-            for block, width in zip(("fine", "coarse", "neighbours"), extractor.blocks, strict=True):
+            for block, width in zip(("fine", "coarse", "whole", "neighbours"), extractor.blocks, strict=True):
                 some = slice(start, start + width)
                 ridge = RidgeRecipe().fit(mine[:, some], theirs[:, some], 0)
                 scores = [ridge.score(seen(x, condition)[:, some]) for x in (test, *siblings.values())]

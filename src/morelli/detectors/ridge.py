@@ -109,12 +109,15 @@ Solve = Callable[[Tensor, float], tuple[Tensor, Tensor]]
 
 
 def _by_samples(rows: Tensor) -> Solve:
-    """(targets, λ) → (rows rowsᵀ + λ)⁻¹ targets, and the diagonal of that inverse."""
-    gram = _gram(rows).double()
+    """(targets, λ) → (rows rowsᵀ + λ)⁻¹ targets, and the diagonal of that inverse.
+
+    In float32, which the penalty allows: the condition is at most the number of samples over the least of them.
+    """
+    gram = _gram(rows)
 
     def solve(targets: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram + penalty * torch.eye(len(gram)).to(gram)))
-        return inverse @ targets, inverse.diagonal()
+        return (inverse @ targets.to(inverse)).double(), inverse.diagonal().double()
 
     return solve
 

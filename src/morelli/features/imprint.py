@@ -18,8 +18,8 @@ from morelli.numerics.state import State
 
 LARGEST, TILE = 96, 64  # pixels a side: larger images are averaged over tiles
 QUIET = 0.25  # grey steps that are added to an image's contrast, so that a flat one is not blown up
-STRONG = 16.0  # grey steps, the unit of the coarse residual
-CLIPS = 3.0, 4.0  # of the fine and the coarse residual
+STRONG = 16.0  # grey steps, the unit of the coarse residual and of the whole image
+CLIPS = 3.0, 4.0, 2.0  # of the fine and the coarse residual and the whole image
 PATCH = 4  # pixels a side
 AT_ONCE = 2**19  # numbers of samples worked on together
 FRAME = ("as it is", "mirrored", "upside down", "turned by half")  # what makes a sample upright again
@@ -31,18 +31,20 @@ SQUARE = (
 
 @dataclass(frozen=True, eq=False)
 class Imprint:
-    """Features of an image in three blocks, one after the other.
+    """Features of an image in blocks, one after the other.
 
     * fine: the image less its 3×3 mean, in units of its own mean residual, at every place.
     * coarse: the image less its 5×5 mean, in grey steps, at every place. It outlives noise and JPEG better.
+    * whole: the image less its mean, in grey steps up to 32, at every place. Its low frequencies outlive noise best.
     * neighbours: logarithm of the covariance of fine 4×4 patches that lie on the grid of the last layer, all channels.
 
-    The first two see the pattern that kernels, biases and padding leave at each place, the third how the last layer
+    The first three see the pattern that kernels, biases and padding leave at each place, the last how the last layer
     couples neighbouring pixels and colours. Images of more than 96 pixels a side are averaged over tiles of 64.
 
     Attributes:
         spec: of images with 1 or 3 channels.
         stride: of the grid of patches, in pixels.
+        whole: whether the block of that name is there; it is not in bundles of earlier versions.
     Raises:
         MismatchError: samples that are no images, smaller than 8 pixels a side, or of other channels.
 
@@ -51,6 +53,7 @@ class Imprint:
 
     spec: SampleSpec
     stride: int = 2
+    whole: bool = True
 
     def __post_init__(self) -> None:
         spec = self.spec
@@ -70,10 +73,10 @@ class Imprint:
         return channels, *(side if side <= LARGEST else TILE for side in (height, width))  # type: ignore[return-value]
 
     @property
-    def blocks(self) -> tuple[int, int, int]:
+    def blocks(self) -> tuple[int, ...]:
         """How many numbers each block has."""
-        whole, entries = math.prod(self.map_shape), self.spec.shape[0] * PATCH**2
-        return whole, whole, entries * (entries + 1) // 2
+        entries = self.spec.shape[0] * PATCH**2
+        return (math.prod(self.map_shape),) * (2 + self.whole) + (entries * (entries + 1) // 2,)
 
     def extract(
         self, samples: Tensor, progress: Progress | None = None, facts: Sequence[Facts] | None = None
@@ -99,8 +102,10 @@ class Imprint:
         steps = self.spec.grey_steps(samples).nan_to_num(0, 0, 0)
         fine, coarse = (steps - _mean(steps, side) for side in (3, 5))
         fine = (fine / (fine.abs().mean((1, 2, 3), keepdim=True) + QUIET)).clamp(-CLIPS[0], CLIPS[0])
-        coarse = (coarse / STRONG).clamp(-CLIPS[1], CLIPS[1])
-        return torch.cat([self._tiled(fine), self._tiled(coarse), self._neighbours(fine)], 1)
+        maps = [fine, (coarse / STRONG).clamp(-CLIPS[1], CLIPS[1])]
+        if self.whole:
+            maps.append(((steps - steps.mean((1, 2, 3), keepdim=True)) / STRONG).clamp(-CLIPS[2], CLIPS[2]))
+        return torch.cat([*map(self._tiled, maps), self._neighbours(fine)], 1)
 
     def _tiled(self, maps: Tensor) -> Tensor:
         for axis, side in zip((2, 3), self.map_shape[1:], strict=True):
@@ -129,8 +134,9 @@ class Imprint:
         found = []
         for one, other in zip(orientations(maps, square), orientations(patch, square), strict=True):
             turned = entries[other.flatten()][:, other.flatten()][rows, columns]
-            whole = one.numel()
-            found.append(torch.cat([one.flatten(), whole + one.flatten(), 2 * whole + turned]))
+            count = len(self.blocks) - 1
+            places = [one.flatten() + k * one.numel() for k in range(count)]
+            found.append(torch.cat([*places, turned + count * one.numel()]))
         return torch.stack(found)
 
     @property
@@ -139,11 +145,12 @@ class Imprint:
         return SQUARE if self.spec.shape[1] == self.spec.shape[2] else FRAME
 
     def state(self) -> State:
-        return State({"type": "imprint", "spec": self.spec.settings(), "stride": self.stride})
+        return State({"type": "imprint", "spec": self.spec.settings(), "stride": self.stride, "whole": self.whole})
 
     @staticmethod
     def from_state(state: State) -> Imprint:
-        return Imprint(SampleSpec.from_settings(state.settings["spec"]), state.settings["stride"])
+        settings = state.settings
+        return Imprint(SampleSpec.from_settings(settings["spec"]), settings["stride"], settings.get("whole", False))
 
 
 def orientations(images: Tensor, square: bool) -> list[Tensor]:

@@ -62,7 +62,7 @@ def test_orientations_are_named_for_what_they_do() -> None:
 def test_blocks_are_what_they_say() -> None:
     samples = images(3, 12, 20)
     one = Imprint(SampleSpec((3, 12, 20)), stride=2)
-    fine, coarse, neighbours = one.extract(samples).values.double().split(one.blocks, 1)
+    fine, coarse, broad, neighbours = one.extract(samples).values.double().split(one.blocks, 1)
     steps = (samples.double() + 1) * 127.5
     at = (1, 2, 5, 9)
     residual = steps[at] - steps[1, 2, 4:7, 8:11].mean()
@@ -72,6 +72,8 @@ def test_blocks_are_what_they_say() -> None:
     assert float(fine.reshape(3, 3, 12, 20)[at] / residual) == pytest.approx(float(whole[at] / residual), rel=1e-4)
     difference = float(steps[at] - steps[1, 2, 3:8, 7:12].mean()) / 16
     assert float(coarse.reshape(3, 3, 12, 20)[at]) == pytest.approx(max(-4, min(4, difference)), rel=1e-4)
+    level = float(steps[at] - steps[1].mean()) / 16
+    assert float(broad.reshape(3, 3, 12, 20)[at]) == pytest.approx(max(-2, min(2, level)), rel=1e-4)
     clipped = whole.clamp(-3, 3)
     patches = [clipped[1, :, r : r + 4, c : c + 4].flatten() for r in range(0, 9, 2) for c in range(0, 17, 2)]
     values, axes = torch.linalg.eigh(torch.cov(torch.stack(patches).T, correction=0))
@@ -138,3 +140,13 @@ def test_what_leaves_no_imprint_is_refused(spec: SampleSpec) -> None:
 def test_a_stride_is_positive() -> None:
     with pytest.raises(MismatchError, match="expected 1 or more"):
         Imprint(SampleSpec((3, 16, 16)), 0)
+
+
+def test_bundles_of_earlier_versions_have_a_block_less() -> None:
+    now = Imprint(SampleSpec((3, 16, 16)))
+    state = now.state()
+    assert Imprint.from_state(state).whole
+    del state.settings["whole"]
+    samples = images(3, 16, 16)
+    fine, coarse, _, neighbours = now.extract(samples).values.split(now.blocks, 1)
+    assert torch.equal(Imprint.from_state(state).extract(samples).values, torch.cat([fine, coarse, neighbours], 1))
