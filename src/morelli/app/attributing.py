@@ -12,7 +12,7 @@ import torch
 from morelli.app.describing import custody, opened
 from morelli.app.scorer import COLUMNS, REFUSED, Scorer
 from morelli.app.sources import Stage, silent
-from morelli.attribution.attributor import Attributor
+from morelli.attribution.attributor import TURNED, Attributor
 from morelli.attribution.pooling import pooled_evidence, pooled_p_value
 from morelli.attribution.report import JudgedFile, Outcome, RefusedFile, Report
 from morelli.errors import UnreadableBundle, UnsuitableSolver
@@ -116,6 +116,8 @@ def _result(record: Mapping[str, Any]) -> Result:
         for name, kinds in TYPES.items():
             if not isinstance(record[name], kinds):
                 raise TypeError(f"{name} is {record[name]!r}")
+        if not 0 < record["notes"].get(TURNED, 1) <= 1:
+            raise ValueError(f"{TURNED} is {record['notes'][TURNED]!r}")
         return judged
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnreadableBundle(

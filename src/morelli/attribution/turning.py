@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from morelli.detectors.protocol import Detector, TurnScorer
+from morelli.errors import OutOfRange
 from morelli.features.protocol import Extractor, Turnable
 from morelli.numerics.calibration import threshold
 
@@ -23,10 +25,18 @@ class Turning:
     Attributes:
         looks: by how much turned own samples are rejected more often than upright ones, whose rate is kept exactly.
         handicap: what the score in any orientation but upright is raised by.
+    Raises:
+        OutOfRange: less than one look, or a handicap below 0.
     """
 
     looks: float = 1.0
     handicap: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.looks < math.inf and 0 <= self.handicap < math.inf):
+            raise OutOfRange(
+                f"turning has {self.looks} looks and a handicap of {self.handicap}; expected 1 and 0 or more."
+            )
 
     def least(self, every: Tensor) -> tuple[Tensor, Tensor]:
         """Scores [k, n] in each orientation, upright first → least scores [n] and their orientations [n]."""

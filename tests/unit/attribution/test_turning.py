@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from morelli.attribution.attributor import Attributor
 from morelli.attribution.pooling import pooled_p_value
 from morelli.attribution.turning import FREE, Turning, fit_turning
 from morelli.detectors.ridge import RidgeRecipe
+from morelli.errors import OutOfRange
 from morelli.features.imprint import Imprint, orientations
 from morelli.features.protocol import SampleSpec
 from morelli.numerics.calibration import p_values, threshold
@@ -114,3 +116,9 @@ def test_it_is_stored() -> None:
     state = attributor.state()
     del state.settings["turning"]  # as older bundles are
     assert Attributor.from_state(state).turning == FREE
+
+
+@pytest.mark.parametrize("settings", [{"looks": 0.0}, {"looks": math.inf}, {"handicap": -1.0}, {"handicap": math.nan}])
+def test_what_makes_no_sense_is_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(OutOfRange, match="expected 1 and 0 or more"):
+        Turning(**settings)
