@@ -41,7 +41,7 @@ from morelli.numerics.solvers.fista import Fista
 from morelli.numerics.solvers.interior_point import InteriorPoint
 from morelli.numerics.solvers.least_squares import LeastSquares
 from morelli.numerics.solvers.pdhg import Pdhg
-from morelli.numerics.stacked import Resampled, Stacked
+from morelli.numerics.sums import LinearSum, Resampled
 
 
 def _axes(value: int | tuple[int, ...], axes: int) -> tuple[int, ...]:
@@ -109,7 +109,7 @@ def resampled(in_shape: tuple[int, ...], mode: str) -> tuple[LinearMap, nn.Modul
 
 
 class _Sum(nn.Module):
-    def __init__(self, layers: list[nn.Module], weights: tuple[float, ...], linear: Stacked) -> None:
+    def __init__(self, layers: list[nn.Module], weights: tuple[float, ...], linear: LinearSum) -> None:
         super().__init__()
         self.layers, self.weights, self.linear = nn.ModuleList(layers), weights, linear
 
@@ -123,7 +123,7 @@ class _Sum(nn.Module):
 
 def stacked(*pairs: tuple[LinearMap, nn.Module]) -> tuple[LinearMap, nn.Module]:
     weights = (0.5, 2.0)
-    linear = Stacked(tuple(linear for linear, _ in pairs), weights)
+    linear = LinearSum(tuple(linear for linear, _ in pairs), weights)
     return linear, _Sum([layer for _, layer in pairs], weights, linear)
 
 

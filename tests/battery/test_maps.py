@@ -12,7 +12,7 @@ from torch import Tensor
 from morelli.errors import MismatchError
 from morelli.numerics.linear import Conv, Dense, Geometry, LinearMap, TransposedConv, squared_norm
 from morelli.numerics.maps import map_from_state
-from morelli.numerics.stacked import Resampled, Stacked
+from morelli.numerics.sums import LinearSum, Resampled
 
 ROWS = pytest.mark.parametrize("name", MAPS)
 
@@ -110,9 +110,9 @@ ONE, TWO = Geometry((1,), (0,), (1,)), Geometry((2, 2), (1, 1), (1, 1))
         lambda: TransposedConv(torch.zeros(4, 3, 4, 4), (4, 4, 4), (3, 10, 8), TWO),  # no output padding reaches it
         lambda: TransposedConv(torch.zeros(4, 3, 4, 4), (4, 4, 4), (3, 8), TWO),  # axes
         lambda: Resampled((), torch.eye(3)),
-        lambda: Stacked((Dense(torch.zeros(4, 2), (2,), (4,)), Dense(torch.zeros(5, 2), (2,), (5,))), (1.0, 1.0)),
-        lambda: Stacked((Dense(torch.zeros(4, 2), (2,), (4,)),) * 2, (1.0,)),
-        lambda: Stacked((Dense(torch.zeros(4, 2), (2,), (4,)),) * 2, (1.0, 0.0)),
+        lambda: LinearSum((Dense(torch.zeros(4, 2), (2,), (4,)), Dense(torch.zeros(5, 2), (2,), (5,))), (1.0, 1.0)),
+        lambda: LinearSum((Dense(torch.zeros(4, 2), (2,), (4,)),) * 2, (1.0,)),
+        lambda: LinearSum((Dense(torch.zeros(4, 2), (2,), (4,)),) * 2, (1.0, 0.0)),
     ],
 )
 def test_shapes_that_do_not_fit_are_refused(build) -> None:

@@ -29,7 +29,6 @@ from morelli.features.prior import Gaussian, Sparse
 from morelli.features.protocol import Extractor, SampleSpec
 from morelli.features.residual import NoiseResidual
 from morelli.features.windows import Window, can_be_cut
-from morelli.numerics import stacked
 from morelli.numerics.head import Head
 from morelli.numerics.linear import Dense
 from morelli.numerics.program import Program
@@ -38,6 +37,7 @@ from morelli.numerics.solvers.interior_point import InteriorPoint
 from morelli.numerics.solvers.least_squares import LeastSquares
 from morelli.numerics.solvers.pdhg import Pdhg
 from morelli.numerics.state import State
+from morelli.numerics.sums import LinearSum
 
 LARGE = 512  # pixels of a side from which images are inverted in windows
 GAP = 0.05  # relative duality gap of the inversions below that are certified
@@ -177,7 +177,7 @@ def _imprint(head: Head) -> Extractor:
     spec = Inversion(head).spec
     if spec.is_audio:
         return SoundImprint(spec, usual_hop(spec.shape[1]))
-    parts = head.map.parts if isinstance(head.map, stacked.Stacked) else (head.map,)
+    parts = head.map.parts if isinstance(head.map, LinearSum) else (head.map,)
     before, after = [part.in_shape for part in parts], head.map.out_shape
     stride = max(after[-1] // shape[-1] if len(shape) == len(after) else 1 for shape in before)
     return Imprint(spec, min(4, stride) if stride > 1 else 2)

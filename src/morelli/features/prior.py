@@ -15,7 +15,7 @@ from morelli.numerics.fidelity import Fidelity
 from morelli.numerics.head import Head
 from morelli.numerics.lasso import LassoProblem
 from morelli.numerics.linear import Conv, Dense, LinearMap, TransposedConv
-from morelli.numerics.stacked import Resampled, Stacked
+from morelli.numerics.sums import LinearSum, Resampled
 
 
 class Prior(Protocol):
@@ -84,7 +84,7 @@ def _root(head: Head) -> Tensor:
 
 def _mix(linear: LinearMap, matrix: Tensor, u: Tensor) -> Tensor:
     """The matrix times the channels of u at every place."""
-    if isinstance(linear, Stacked):
+    if isinstance(linear, LinearSum):
         rows = zip(linear.parts, _of_parts(linear, matrix), linear.split(u), strict=True)
         return linear.join([_mix(*row) for row in rows])
     return (matrix @ u.reshape(len(u), len(matrix), -1)).reshape(u.shape)
@@ -92,13 +92,13 @@ def _mix(linear: LinearMap, matrix: Tensor, u: Tensor) -> Tensor:
 
 def _spread_out(linear: LinearMap, values: Tensor) -> Tensor:
     """One value for each channel, in a shape that broadcasts over inputs."""
-    if isinstance(linear, Stacked):
+    if isinstance(linear, LinearSum):
         rows = zip(linear.parts, values.split(linear.channels), strict=True)
         return linear.join([_spread_out(part, some).expand(part.in_shape)[None] for part, some in rows])[0]
     return values.reshape(-1, *[1] * (len(linear.in_shape) - 1))
 
 
-def _of_parts(linear: Stacked, matrix: Tensor) -> list[Tensor]:
+def _of_parts(linear: LinearSum, matrix: Tensor) -> list[Tensor]:
     """The blocks on the diagonal: the parts of a sum are taken as independent."""
     rows = zip(matrix.split(linear.channels), linear.channels, strict=True)
     starts = [sum(linear.channels[:k]) for k in range(len(linear.parts))]
@@ -117,7 +117,7 @@ def mixed(linear: LinearMap, matrix: Tensor) -> LinearMap:
             return replace(linear, weight=torch.einsum("co...,cd->do...", linear.weight, matrix))
         case Resampled():
             return replace(linear, mix=linear.mix @ matrix)
-        case Stacked():
+        case LinearSum():
             rows = zip(linear.parts, _of_parts(linear, matrix), strict=True)
             return replace(linear, parts=tuple(mixed(*row) for row in rows))
     raise UnsuitableSolver(f"a Gaussian prior does not go with a {type(linear).__name__} in groups. Use Sparse.")

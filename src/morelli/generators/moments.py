@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from morelli.numerics.linear import LinearMap
-from morelli.numerics.stacked import Stacked
+from morelli.numerics.sums import LinearSum
 
 
 class Moments:
@@ -48,4 +48,4 @@ class Moments:
 
 
 def _parts(linear: LinearMap, z: Tensor) -> list[Tensor]:
-    return linear.split(z) if isinstance(linear, Stacked) else [z]
+    return linear.split(z) if isinstance(linear, LinearSum) else [z]

@@ -15,7 +15,7 @@ from morelli.generators.graph import Graph
 from morelli.generators.summands import Block, Summand
 from morelli.numerics.activation import OutputActivation
 from morelli.numerics.linear import LinearMap
-from morelli.numerics.stacked import Stacked
+from morelli.numerics.sums import LinearSum
 
 EXACT = 1e-4  # of the range before the activation: how constant what no summand explains must be, to be a bias
 
@@ -27,7 +27,7 @@ class OutputSum:
     """Found by `find_sum`.
 
     Attributes:
-        map: of the one summand, or their `Stacked` sum; each summand's weight is the spread of what enters it.
+        map: of the one summand, or their `LinearSum` sum; each summand's weight is the spread of what enters it.
         names: of the summands, for people.
         length: of the graph; another pass whose graph is not as long took another path.
     """
@@ -49,7 +49,7 @@ class OutputSum:
         if len(graph.nodes) != self.length:
             raise HeadNotFound("the module takes another path from draw to draw, so it has no single last sum.")
         found = [summand.block(graph.nodes[summand.place], count) for summand in self.summands]
-        if not isinstance(self.map, Stacked):
+        if not isinstance(self.map, LinearSum):
             return found[0].input
         rows = zip(found, self.map.weights, strict=True)
         return self.map.join([block.input / weight for block, weight in rows])
@@ -120,7 +120,7 @@ def _sum_of(found: list[Summand], activation: OutputActivation, graph: Graph, re
         bias = per_channel
     parts: list[Block] = [block for _, block, _ in kept]
     weights = tuple(spread for *_, spread in kept)
-    linear = parts[0].map if len(parts) == 1 else Stacked(tuple(part.map for part in parts), weights)
+    linear = parts[0].map if len(parts) == 1 else LinearSum(tuple(part.map for part in parts), weights)
     names = tuple(part.name for part in parts)
     return OutputSum(linear, bias, activation, tuple(s for s, *_ in kept), names, len(graph.nodes))
 

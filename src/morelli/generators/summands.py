@@ -12,7 +12,7 @@ from morelli.errors import HeadNotFound
 from morelli.generators.graph import Node
 from morelli.generators.tracing import LINEAR_OPERATIONS, Call
 from morelli.numerics.linear import Conv, Dense, Geometry, LinearMap, TransposedConv
-from morelli.numerics.stacked import Resampled
+from morelli.numerics.sums import Resampled
 
 RANK_ONE = 1e-4  # largest error, relative, of weights taken as one kernel with scaled inputs
 

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from morelli.numerics.cropped import Cropped
 from morelli.numerics.linear import Conv, Dense, LinearMap, TransposedConv
-from morelli.numerics.stacked import Resampled, Stacked
 from morelli.numerics.state import State
+from morelli.numerics.sums import LinearSum, Resampled
 
 
-def _stacked(state: State) -> Stacked:
+def _sum(state: State) -> LinearSum:
     weights = tuple(state.settings["weights"])
-    return Stacked(tuple(map_from_state(state.parts[str(k)]) for k in range(len(weights))), weights)
+    return LinearSum(tuple(map_from_state(state.parts[str(k)]) for k in range(len(weights))), weights)
 
 
 def _cropped(state: State) -> Cropped:
@@ -25,7 +25,7 @@ MAPS: dict[str, Callable[[State], LinearMap]] = {
     "conv": Conv.from_state,
     "transposed_conv": TransposedConv.from_state,
     "resampled": Resampled.from_state,
-    "stacked": _stacked,
+    "stacked": _sum,
     "cropped": _cropped,
 }
 

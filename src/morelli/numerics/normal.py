@@ -14,7 +14,7 @@ from torch import Tensor
 
 from morelli.errors import UnsuitableSolver
 from morelli.numerics.linear import Coupling, LinearMap
-from morelli.numerics.stacked import Stacked
+from morelli.numerics.sums import LinearSum
 
 DENSE = 512  # outputs up to which whole matrices are factorised, many samples at a time
 TOGETHER, NUMBERS = 48, 2**25  # samples and numbers in one such batch
@@ -41,7 +41,7 @@ def normal_equations(linear: LinearMap) -> Normal:
         eye = torch.eye(outputs, dtype=torch.float64).reshape(-1, *linear.out_shape)
         matrix = linear.to("cpu", torch.float64).adjoint(eye).flatten(1)
         return DenseNormal(matrix, TOGETHER if TOGETHER * outputs * inputs <= NUMBERS else 1)
-    coupling = None if isinstance(linear, Stacked) else linear.coupling  # a sum's inputs lie on no one grid
+    coupling = None if isinstance(linear, LinearSum) else linear.coupling  # a sum's inputs lie on no one grid
     width = _half_band(linear.out_shape, coupling) if coupling else outputs
     if coupling is None or width > WIDEST:
         raise UnsuitableSolver(

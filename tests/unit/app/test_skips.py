@@ -12,7 +12,7 @@ from toys import LATENT, initialised_style
 
 import morelli
 from morelli import Head
-from morelli.numerics.stacked import Stacked
+from morelli.numerics.sums import LinearSum
 
 SPEC = morelli.SampleSpec((3, 32, 32))
 
@@ -35,7 +35,7 @@ def samples(n: int, seed: int, weights: int = 0) -> Tensor:
 def test_a_head_bundle(tmp_path: Path) -> None:
     digest = morelli.save(head(), tmp_path / "style.head")
     again = morelli.load(tmp_path / "style.head")
-    assert isinstance(again.map, Stacked)
+    assert isinstance(again.map, LinearSum)
     z = generator().activations(2, 4)
     assert torch.equal(again.forward(z), head().forward(z))
     assert morelli.save(again, tmp_path / "again.head") == digest

@@ -14,7 +14,7 @@ from morelli import Clip, Identity, Tanh, TorchGenerator
 from morelli.errors import HeadNotFound
 from morelli.generators.style_gan import Modulated
 from morelli.numerics.linear import Conv, Dense
-from morelli.numerics.stacked import Resampled, Stacked
+from morelli.numerics.sums import LinearSum, Resampled
 
 
 class Module(nn.Module):
@@ -39,7 +39,7 @@ def find(module: nn.Module, latent: tuple[int, ...] = (4, 6, 6), **options: obje
 
 def kinds(generator: TorchGenerator) -> list[type]:
     linear = generator.head(4).map
-    return [type(part) for part in linear.parts] if isinstance(linear, Stacked) else [type(linear)]
+    return [type(part) for part in linear.parts] if isinstance(linear, LinearSum) else [type(linear)]
 
 
 def assert_reproduces(generator: TorchGenerator) -> None:
@@ -149,7 +149,7 @@ def test_a_u_net_with_a_global_skip() -> None:
 
 def test_weights_are_the_spread_of_what_enters() -> None:
     head = toy_generator("skips").head(500)
-    assert isinstance(head.map, Stacked)
+    assert isinstance(head.map, LinearSum)
     pieces = head.map.split(toy_generator("skips").activations(500, 1) - head.anchor)
     assert [float(piece.square().mean().sqrt()) for piece in pieces] == pytest.approx([1, 1], rel=0.3)
     assert head.covariance is not None

@@ -77,7 +77,7 @@ def _along(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Stacked:
+class LinearSum:
     """The weighted sum of maps to the same shape: Σ weight·part(z_part). It reads the parts' inputs end to end, flat.
 
     Attributes:
@@ -142,7 +142,7 @@ class Stacked:
     def adjoint(self, y: Tensor) -> Tensor:
         return self.join([part.adjoint(y * weight) for part, weight in zip(self.parts, self.weights, strict=True)])
 
-    def to(self, device: torch.device | str, dtype: torch.dtype) -> Stacked:
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> LinearSum:
         return replace(self, parts=tuple(part.to(device, dtype) for part in self.parts))
 
     def state(self) -> State:
