@@ -44,11 +44,7 @@ HARD = ("jpeg:90", "jpeg:80", "noise:0.1", "crop:55")  # where siblings pass
 LITTLE = (200, 500, 1000)
 BASELINES = ("SM-F", "closed form, LDA", "RawPAD", "DCTPAD")
 SLOW = {"FLIPAD": False, "SM-Inv₂": True}  # with fewer samples
-SECOND, SEARCHED, ASKED = (
-    ("none", "jpeg:90", "jpeg:80", "noise:0.1", "blur:3"),
-    399,
-    100,
-)  # files; own that calibrate; judged
+SEARCHED = 399, 100, ("none", "jpeg:90", "jpeg:80", "noise:0.1", "blur:3")  # own that calibrate; judged; in files
 FEWER = {"held": 199, "own": 50, "foreign": 25}
 GROUP = 4  # images of one source that are pooled
 TARGETS = [f"{family}-{seed}" for seed in (3, 4) for family in p.FAMILIES]
@@ -187,11 +183,11 @@ def seconded(name: str) -> dict:
     spec, own = spec_of(name), p.from_eight_bits(pixels(name, OWN, 100), spec_of(name))
     head = p.head_of(generator(name), whole=True)
     first = p.morelli.train(head, own, rate=p.RATE, method="imprint")
-    start = time.perf_counter()
-    other = p.morelli.train(head, own[:SEARCHED], rate=p.RATE, method="latent")
-    found: dict = {"seconds": round((time.perf_counter() - start) / SEARCHED, 2)}
-    sources = {n: x[:ASKED] for n, x in tests(name).items() if n == "own" or kin(name, n)}
-    for condition in SECOND:
+    (known, asked, conditions), start = SEARCHED, time.perf_counter()
+    other = p.morelli.train(head, own[:known], rate=p.RATE, method="latent")
+    found: dict = {"seconds": round((time.perf_counter() - start) / known, 2)}
+    sources = {n: x[:asked] for n, x in tests(name).items() if n == "own" or kin(name, n)}
+    for condition in conditions:
         found[condition] = {}
         for n, x in sources.items():
             given = read_again(x, condition, spec)
