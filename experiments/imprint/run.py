@@ -29,6 +29,7 @@ from table import kin  # noqa: E402
 from morelli.app.imprinting import CONDITIONS, misplaced  # noqa: E402
 from morelli.attribution.attributor import Attributor  # noqa: E402
 from morelli.attribution.pooling import pooled_p_value  # noqa: E402
+from morelli.attribution.seconding import Seconded  # noqa: E402
 from morelli.detectors.ridge import RidgeRecipe  # noqa: E402
 from morelli.detectors.stacked import StackedRecipe  # noqa: E402
 from morelli.features.imprint import Imprint  # noqa: E402
@@ -175,7 +176,7 @@ def together(attributor: Attributor, found: list) -> float:
 
 
 def second(run: p.Run, name: str) -> None:
-    """By imprint, by a search through the whole generator, and by both, each at half the rate."""
+    """Attributed by imprint, by a search through the whole generator, and by both."""
     run.cell(f"second/{name}", lambda: seconded(name))
 
 
@@ -191,9 +192,7 @@ def seconded(name: str) -> dict:
         found[condition] = {}
         for n, x in sources.items():
             given = read_again(x, condition, spec)
-            chances = torch.tensor([[v.p_value or 0.0 for v in each.judge(*given)] for each in (first, other)])
-            passed = (chances[0] > p.RATE, chances[1] > p.RATE, (chances > p.RATE / 2).all(0))
-            found[condition][n] = [round(float(each.double().mean()), 4) for each in passed]
+            found[condition][n] = [share(each.judge(*given)) for each in (first, other, Seconded(first, other))]
     return found
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 import torch
 
@@ -206,6 +207,43 @@ def test_a_latent_search_is_trained_and_looks_again(run, whole: str) -> None:
     assert proof["best"] <= proof["judged"]
     text = run("attribute", "suspects/own0.png", "--with", "latent.attributor", "--certify", 1)[1]
     assert "8 starts reach" in text
+
+
+def test_two_methods_both_have_to_attribute(run, whole: str, place: Path) -> None:
+    words = "--own own --rate 0.1 --restarts 2 --steps 10 --method latent --out two.attributor"
+    assert run("train", whole, *words.split())[0] == 0
+    words = "train my.head --own own --other other --method flipad --detector lda --rate 0.1 --out one.attributor"
+    assert run(*words.split())[0] == 0
+    words = "attribute suspects --with one.attributor --second two.attributor --csv two.csv --json"
+    code, out, err = run(*words.split(), "--report", "two.html")
+    assert code == 3, err
+    told = json.loads(out)
+    jsonschema.validate(told, morelli.report_schema())
+    assert told["attributor"]["second"]["method"] == "latent"
+    assert "--second two.attributor" in told["custody"]["command"]
+    assert "Both attributors have to attribute" in (place / "two.html").read_text()
+    verdicts = {Path(verdict["file"]).stem: verdict for verdict in told["verdicts"]}
+    own = verdicts["own0"]
+    assert own["outcome"] == "attributed"
+    assert own["p_value"] == 2 * min(own["notes"]["p_first"], own["notes"]["p_second"])
+    assert {verdicts[f"other{i}"]["outcome"] for i in range(5)} == {"not attributed"}
+    assert json.loads(run(*words.split())[1]) == told, "read back from the CSV"
+    code, _, err = run("attribute", "suspects", "--with", "one.attributor", "--csv", "two.csv")
+    assert (code, "holds verdicts of another attributor" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("--together", "by one attributor"),
+        ("--out rows.parquet", "--second given with --out"),
+        ("", "is the first one again"),
+    ],
+)
+def test_what_two_attributors_cannot_do(more: str, says: str, run, trained: str) -> None:
+    code, _, err = run("attribute", "suspects", "--with", trained, "--second", trained, *more.split())
+    assert (code, err.count("\n")) == (2, 1)
+    assert says in err
 
 
 def test_the_whole_generator_stays_out_of_other_methods_bundles(run, whole: str) -> None:

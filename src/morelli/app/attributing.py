@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 
-from morelli.app.describing import custody, opened
+from morelli.app.describing import custody, describe_both, no_option, opened
 from morelli.app.scorer import COLUMNS, REFUSED, Scorer
 from morelli.app.sources import Stage, silent
 from morelli.attribution.attributor import TURNED, Attributor
 from morelli.attribution.pooling import pooled_evidence, pooled_p_value
 from morelli.attribution.report import JudgedFile, Outcome, RefusedFile, Report
-from morelli.errors import UnreadableBundle, UnsuitableSolver
+from morelli.attribution.seconding import Seconded
+from morelli.errors import MorelliError, UnreadableBundle, UnsuitableSolver
 from morelli.features.protocol import Certifier
 from morelli.numerics.calibration import benjamini_hochberg
 from morelli.storage.journal import Journal
@@ -40,6 +41,7 @@ def attribute(
     source: str | Path | Sequence[str | Path],
     attributor: str | Path | Attributor,
     *,
+    second: str | Path | Attributor | None = None,
     csv: str | Path | None = None,
     certify: int = 0,
     together: bool = False,
@@ -53,11 +55,13 @@ def attribute(
     Args:
         source: a folder, file, glob, or several of those.
         attributor: an Attributor, or the path of its bundle.
+        second: an attributor of the same model by another method. Only what both attribute is attributed, each at half
+            the rate; the second is asked about what the first attributes. See `attribution.seconding`.
         csv: also write each verdict here as soon as it is known; a run that was interrupted goes on where it
             stopped, and files already in it are not judged again.
         certify: solve the inversions of the first so many samples again, exactly and in float64 (seconds each), and
             report how far those that were judged are from the optimum; or search their latents again from four times as
-            many starts, and report what was best.
+            many starts, and report what was best. Where there is a second attributor, by that one.
         together: all samples are of one source: judge them at once as well, which is surer. Copies count once, in
             whatever file the same pixels or numbers lie.
         fdr: also name the samples of this queue that are not attributed at this false-discovery rate: of those, at
@@ -72,13 +76,25 @@ def attribute(
         UnreadableSample: there are no files at `source`.
         UnreadableBundle: the attributor cannot be read, or `csv` belongs to another one.
         UnsuitableSolver: `certify` was asked of a method that neither solves a lasso nor searches latents.
+        MorelliError: the two attributors do not go together, or `together` was asked of two.
     """
-    settings = {"certify": certify, "together": together, "fdr": fdr, "device": device}
-    made = custody(source, "" if isinstance(attributor, Attributor) else str(attributor), settings)
+    if second is not None and together:
+        raise MorelliError("several samples are judged together by one attributor. Ask each of the two apart.")
+    settings: dict[str, Any] = {"certify": certify, "together": together, "fdr": fdr, "device": device}
+    if second is not None:
+        settings = {"second": "in memory" if isinstance(second, Attributor) else no_option(str(second))} | settings
+    in_memory = isinstance(attributor, Attributor) or isinstance(second, Attributor)
+    made = custody(source, "" if in_memory else str(attributor), settings)
     attributor, about = opened(attributor)
+    judge: Attributor | Seconded = attributor
+    if second is not None:
+        other, more = opened(second)
+        if other is attributor or more["digest"] == about["digest"] != "in memory":
+            raise MorelliError("the second attributor is the first one again. Give one of another method.")
+        judge, about = Seconded(attributor, other), describe_both(about, more)
     if fdr is not None:
         benjamini_hochberg(torch.empty(0), fdr)  # refuses what is no rate
-    paths, scorer = find(source), Scorer(attributor, device=device, limits=limits)
+    paths, scorer = find(source), Scorer(judge, device=device, limits=limits)
     certificates = _certify(paths, scorer, certify, stage) if certify else ()
     found = list(items(paths, limits=limits))
     progress = stage("judging", len(found))
@@ -88,7 +104,8 @@ def attribute(
             results += map(_result, rows)
             progress(1)
     else:
-        with Journal(Path(csv), about["digest"], COLUMNS) as journal:
+        digests = [about["digest"], *([] if second is None else [about["second"]["digest"]])]
+        with Journal(Path(csv), " and ".join(digests), COLUMNS) as journal:
             results += _journalled(found, scorer, journal, progress)
     return _report(about, results, certificates, attributor if together else None, fdr, made)
 
@@ -169,7 +186,8 @@ def _together(judged: tuple[JudgedFile, ...], attributor: Attributor) -> dict[st
 
 def _certify(paths: list[Path], scorer: Scorer, count: int, stage: Stage) -> tuple[dict[str, Any], ...]:
     """Of the first `count` readable samples: file, row, and what the extractor's second look found."""
-    extractor = scorer.attributor.extractor
+    judge = scorer.attributor
+    extractor = judge.second.extractor if isinstance(judge, Seconded) else judge.extractor
     if not isinstance(extractor, Certifier):
         raise UnsuitableSolver("this attributor's method inverts and searches nothing, so there is nothing to certify.")
     progress = stage("certifying", count)

@@ -50,6 +50,19 @@ def describe(attributor: Attributor, name: str, digest: str) -> dict[str, Any]:
     }
 
 
+def describe_both(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """What a report says of two attributors that both have to attribute; see `attribution.seconding`."""
+    counts = f"{first['held_out']} and {second['held_out']} own samples"
+    sure = "at most" if all(each["false_rejection"]["low"] is not None for each in (first, second)) else "about"
+    return dict(first) | {
+        "second": dict(second),
+        "promise": f"Both attributors have to attribute, each at half the rate: they reject own samples in {sure} "
+        f"{first['rate']:.2%} of cases ({counts} calibrate them).",
+        "false_rejection": dict(first["false_rejection"]) | {"low": None, "high": None},
+        "warnings": [*first["warnings"], *(f"of the second attributor: {each}" for each in second["warnings"])],
+    }
+
+
 def custody(source: str | Path | Sequence[str | Path], bundle: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Versions, settings, and the command that makes the same JSON again.
 

@@ -23,6 +23,7 @@ from morelli.attribution.confounds import compared, stored_as
 from morelli.attribution.population import ALL
 from morelli.attribution.propositions import chance
 from morelli.attribution.report import Report
+from morelli.attribution.seconding import OPINIONS
 from morelli.errors import OutOfRange
 from morelli.features.protocol import SampleSpec
 from morelli.numerics.calibration import relative, threshold
@@ -68,6 +69,8 @@ def report_html(report: Report, attributor: str | Path | Attributor) -> str:
 def _html(content: dict[str, Any], attributor: str | Path | Attributor) -> str:
     if not isinstance(attributor, Attributor):
         attributor = load_attributor(attributor)[0]
+    if "second" in content["attributor"]:
+        attributor = replace(attributor, rate=attributor.rate / OPINIONS)
     verdicts = content["verdicts"]
     single = len(verdicts) == 1
     overview, sections = _looked_at(verdicts, attributor)

@@ -12,6 +12,7 @@ import torch
 from morelli.app.bundles import load_attributor
 from morelli.attribution.attributor import Attributor
 from morelli.attribution.report import JudgedFile, Outcome, RefusedFile, Verdict
+from morelli.attribution.seconding import Seconded
 from morelli.errors import MismatchError, UnreadableSample
 from morelli.storage.samples import LIMITS, Limits, Reading, read
 from morelli.storage.shards import Contents, Item
@@ -34,7 +35,7 @@ class Scorer:
 
     def __init__(
         self,
-        attributor: str | Path | Attributor,
+        attributor: str | Path | Attributor | Seconded,
         *,
         device: str = "cpu",
         batch: int = BATCH,
@@ -43,15 +44,16 @@ class Scorer:
     ) -> None:
         """
         Args:
-            attributor: an Attributor, or the path of its bundle.
+            attributor: an Attributor, two of which one seconds the other, or the path of a bundle.
             batch: as many samples are judged at once, or those of one table. So many images are in memory thrice.
             prefetch: read the next batch, in a thread, while one is judged.
             limits: what one item may cost; larger ones are refused.
         Raises:
             UnreadableBundle: the attributor cannot be read.
         """
+        self.attributor: Attributor | Seconded
         self.attributor, self.digest = (
-            (attributor, "in memory") if isinstance(attributor, Attributor) else load_attributor(attributor)
+            (attributor, "in memory") if isinstance(attributor, Attributor | Seconded) else load_attributor(attributor)
         )
         self.device, self.batch, self.prefetch = device, batch, prefetch
         self._limits, self._contents = limits, Contents(limits)

@@ -18,6 +18,13 @@ def attribute(
     attributor: Annotated[
         Path, typer.Option("--with", help="The attributor, made by `morelli train`.", autocompletion=ATTRIBUTORS)
     ],
+    second: Annotated[
+        Path | None,
+        typer.Option(
+            help="An attributor by another method, which has to attribute too. Each gets half the rate.",
+            autocompletion=ATTRIBUTORS,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole report as JSON.")] = False,
     csv: Annotated[
         Path | None, typer.Option(help="Write verdicts here as they come; goes on after an interruption.")
@@ -57,6 +64,7 @@ def attribute(
     """
     if out is not None or actors or gpus or address or column or batch:
         with_report: dict[str, object] = {
+            "--second": second,
             "--csv": csv,
             "--report": report,
             "--certify": certify,
@@ -76,6 +84,7 @@ def attribute(
         found = run(
             files,
             attributor,
+            second=second,
             csv=csv,
             certify=certify,
             together=together,

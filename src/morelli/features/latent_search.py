@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -59,6 +59,7 @@ class LatentSearch:
     tolerance: float = 1e-3
     pull: float = 0.0
     seed: int = 0
+    bears: ClassVar[tuple[str, ...]] = ("noise", "jpeg")
 
     def __post_init__(self) -> None:
         if self.restarts not in range(1, BANK + 1):

@@ -124,6 +124,18 @@ class Certifier(Protocol):
 
 
 @runtime_checkable
+class Lenient(Protocol):
+    """An extractor that scores own samples alike, whatever of this happened to them.
+
+    Attributes:
+        bears: kinds of conditions, as "noise".
+    """
+
+    @property
+    def bears(self) -> tuple[str, ...]: ...
+
+
+@runtime_checkable
 class Turnable(Protocol):
     """An extractor whose features of a turned image are those of the upright one in another order.
 
