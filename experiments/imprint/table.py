@@ -167,6 +167,18 @@ def against() -> str:
     return "\n".join(lines)
 
 
+def second() -> str:
+    """Attributed by imprint, by a search through the whole generator, and by both."""
+    lines = []
+    for key, cell in cells("second").items():
+        conditions = {c: found for c, found in cell.items() if c != "seconds"}
+        names = next(iter(conditions.values()))
+        lines += ["", row(key.split("/")[1], names), "|---" * (len(names) + 1) + "|"]
+        for condition, found in conditions.items():
+            lines.append(row(condition, ("; ".join(f"{100 * x:.0f}" for x in found[n]) for n in names)))
+    return "\n".join(lines).strip() or NONE
+
+
 def little() -> str:
     found = cells("little")
     if not found:
@@ -239,6 +251,7 @@ def main() -> None:
         "With a sibling to learn from: other siblings": taught(),
         "An oracle, one orientation: a discriminant that learned from the sibling it judges": oracle(),
         "Against other methods, files as the generators wrote them: siblings; others": against(),
+        "Imprint; search through the whole generator; both: attributed, %": second(),
         "Little data, files as the generators wrote them: mean and worst pair; fresh own samples rejected, %": little(),
         "What the parts are worth: AUROC, %, of the harder of two siblings": parts(),
     }
