@@ -236,6 +236,7 @@ def test_two_methods_both_have_to_attribute(run, whole: str, place: Path) -> Non
     ("more", "says"),
     [
         ("--together", "by one attributor"),
+        ("--fdr 0.1", "by one attributor"),
         ("--out rows.parquet", "--second given with --out"),
         ("", "is the first one again"),
     ],

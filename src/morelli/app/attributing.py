@@ -15,7 +15,7 @@ from morelli.app.sources import Stage, silent
 from morelli.attribution.attributor import TURNED, Attributor
 from morelli.attribution.pooling import pooled_evidence, pooled_p_value
 from morelli.attribution.report import JudgedFile, Outcome, RefusedFile, Report
-from morelli.attribution.seconding import Seconded
+from morelli.attribution.seconding import FIRST, SECOND, Seconded
 from morelli.errors import MorelliError, UnreadableBundle, UnsuitableSolver
 from morelli.features.protocol import Certifier
 from morelli.numerics.calibration import benjamini_hochberg
@@ -61,7 +61,7 @@ def attribute(
             stopped, and files already in it are not judged again.
         certify: solve the inversions of the first so many samples again, exactly and in float64 (seconds each), and
             report how far those that were judged are from the optimum; or search their latents again from four times as
-            many starts, and report what was best. Where there is a second attributor, by that one.
+            many starts, and report what was best. By the first of two attributors.
         together: all samples are of one source: judge them at once as well, which is surer. Copies count once, in
             whatever file the same pixels or numbers lie.
         fdr: also name the samples of this queue that are not attributed at this false-discovery rate: of those, at
@@ -76,10 +76,10 @@ def attribute(
         UnreadableSample: there are no files at `source`.
         UnreadableBundle: the attributor cannot be read, or `csv` belongs to another one.
         UnsuitableSolver: `certify` was asked of a method that neither solves a lasso nor searches latents.
-        MorelliError: the two attributors do not go together, or `together` was asked of two.
+        MorelliError: the two attributors do not go together, or `together` or `fdr` was asked of two.
     """
-    if second is not None and together:
-        raise MorelliError("several samples are judged together by one attributor. Ask each of the two apart.")
+    if second is not None and (together or fdr is not None):
+        raise MorelliError("queues and sets of samples are judged by one attributor. Ask each of the two apart.")
     settings: dict[str, Any] = {"certify": certify, "together": together, "fdr": fdr, "device": device}
     if second is not None:
         settings = {"second": "in memory" if isinstance(second, Attributor) else no_option(str(second))} | settings
@@ -91,7 +91,8 @@ def attribute(
         other, more = opened(second)
         if other is attributor or more["digest"] == about["digest"] != "in memory":
             raise MorelliError("the second attributor is the first one again. Give one of another method.")
-        judge, about = Seconded(attributor, other), describe_both(about, more)
+        judge = Seconded(attributor, other)
+        about = describe_both(judge, about, more)
     if fdr is not None:
         benjamini_hochberg(torch.empty(0), fdr)  # refuses what is no rate
     paths, scorer = find(source), Scorer(judge, device=device, limits=limits)
@@ -133,8 +134,9 @@ def _result(record: Mapping[str, Any]) -> Result:
         for name, kinds in TYPES.items():
             if not isinstance(record[name], kinds):
                 raise TypeError(f"{name} is {record[name]!r}")
-        if not 0 < record["notes"].get(TURNED, 1) <= 1:
-            raise ValueError(f"{TURNED} is {record['notes'][TURNED]!r}")
+        for name in (TURNED, FIRST, SECOND):
+            if not 0 < record["notes"].get(name, 1) <= 1:
+                raise ValueError(f"{name} is {record['notes'][name]!r}")
         return judged
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnreadableBundle(
@@ -186,8 +188,7 @@ def _together(judged: tuple[JudgedFile, ...], attributor: Attributor) -> dict[st
 
 def _certify(paths: list[Path], scorer: Scorer, count: int, stage: Stage) -> tuple[dict[str, Any], ...]:
     """Of the first `count` readable samples: file, row, and what the extractor's second look found."""
-    judge = scorer.attributor
-    extractor = judge.second.extractor if isinstance(judge, Seconded) else judge.extractor
+    extractor = scorer.attributor.extractor
     if not isinstance(extractor, Certifier):
         raise UnsuitableSolver("this attributor's method inverts and searches nothing, so there is nothing to certify.")
     progress = stage("certifying", count)

@@ -13,8 +13,9 @@ from morelli._version import __version__
 from morelli.app.bundles import load_attributor
 from morelli.app.imprinting import LEFT_OUT
 from morelli.attribution.attributor import Attributor
+from morelli.attribution.seconding import OPINIONS, Seconded
 from morelli.detectors.folds import Folds
-from morelli.numerics.calibration import rejection_interval
+from morelli.numerics.calibration import rejection_interval, threshold
 
 LIBRARIES = {"torch": "torch", "numpy": "numpy", "pillow": "Pillow"}
 NAMED = 100  # sources, beyond which no command repeats them
@@ -50,14 +51,15 @@ def describe(attributor: Attributor, name: str, digest: str) -> dict[str, Any]:
     }
 
 
-def describe_both(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """What a report says of two attributors that both have to attribute; see `attribution.seconding`."""
-    counts = f"{first['held_out']} and {second['held_out']} own samples"
+def describe_both(both: Seconded, first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Of two attributors that both have to attribute, from what is said of either; thresholds are of half the rate."""
+    half = both.rate / OPINIONS
     sure = "at most" if all(each["false_rejection"]["low"] is not None for each in (first, second)) else "about"
     return dict(first) | {
-        "second": dict(second),
+        "threshold": threshold(both.first.held_out, half),
+        "second": dict(second) | {"rate": half, "threshold": threshold(both.second.held_out, half)},
         "promise": f"Both attributors have to attribute, each at half the rate: they reject own samples in {sure} "
-        f"{first['rate']:.2%} of cases ({counts} calibrate them).",
+        f"{both.rate:.2%} of cases ({first['held_out']} and {second['held_out']} own samples calibrate them).",
         "false_rejection": dict(first["false_rejection"]) | {"low": None, "high": None},
         "warnings": [*first["warnings"], *(f"of the second attributor: {each}" for each in second["warnings"])],
     }

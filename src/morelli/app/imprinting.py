@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -75,6 +76,7 @@ def fit_imprint(
         turning = fit_turning(every, scores, rate)
         if len(fresh):
             scores, _ = turning.least(every)
+            turning = replace(turning, unpaid=every.min(0).values if turning.handicap else None)
             places.append(fit_places(extractor, detector, fresh, condition if len(conditions) > 1 else ""))
         of[condition], apart[condition] = Expert(detector, scores, turning), round(detector.separated, 4)
     experts = None

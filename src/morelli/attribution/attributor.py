@@ -159,11 +159,11 @@ class Attributor:
                 every = scores_by_orientation(self.extractor, expert.detector, some, self.any_orientation)
                 found, ways = expert.turning.least(every)
                 p = p_values(expert.held_out, found)
-                free[asked] = free[asked].fmax(p_values(expert.held_out, every.min(0).values))
+                unpaid = expert.turning.free(expert.held_out, every)
                 first = torch.tensor([likeliest[i] == name for i in asked.tolist()])
                 better = ~(p <= chances[asked]) | (first & (p == chances[asked]))
-                scores[asked[better]], chances[asked[better]], turns[asked[better]] = (
-                    x[better] for x in (found.double(), p, ways)
+                scores[asked[better]], chances[asked[better]], free[asked[better]], turns[asked[better]] = (
+                    x[better] for x in (found.double(), p, unpaid, ways)
                 )
                 for i in asked[better].tolist():
                     judged_by[i] = name
@@ -178,14 +178,14 @@ class Attributor:
             parts["population"] = self.population.state()
         if self.places is not None:
             parts["places"] = self.places.state()
-        tensors = {"held_out": self.held_out} | ({"seen": self.seen} if len(self.seen) else {})
+        tensors = {"held_out": self.held_out} | self.turning.tensors() | ({"seen": self.seen} if len(self.seen) else {})
         settings |= {"any_orientation": self.any_orientation, "turning": self.turning.settings()}
         return State(settings, tensors, parts)
 
     @staticmethod
     def from_state(state: State) -> Attributor:
         settings = state.settings
-        turning = Turning(**settings.get("turning", {}))
+        turning = Turning.from_stored(settings.get("turning", {}), state.tensors)
         usual = Expert(detector_from_state(state.parts["detector"]), state.tensors["held_out"], turning)
         return Attributor(
             extractor_from_state(state.parts["extractor"]),

@@ -88,11 +88,11 @@ class Experts:
     def state(self, usual: Expert) -> State:
         """`usual` is stored elsewhere, and so not here again."""
         parts = {"corruptions": self.corruptions.state()}
-        tensors = {}
+        tensors: dict[str, Tensor] = {}
         for i, expert in enumerate(self.of.values()):
             if expert.detector is not usual.detector or expert.held_out is not usual.held_out:
                 parts[f"detector_{i}"] = expert.detector.state()
-                tensors[f"held_out_{i}"] = expert.held_out
+                tensors |= {f"held_out_{i}": expert.held_out} | expert.turning.tensors(f"_{i}")
         turning = [expert.turning.settings() for expert in self.of.values()]
         return State({"conditions": list(self.of), "turning": turning}, tensors, parts)
 
@@ -105,7 +105,8 @@ class Experts:
             of[name] = usual
             if f"detector_{i}" in state.parts:
                 detector = detector_from_state(state.parts[f"detector_{i}"])
-                of[name] = Expert(detector, state.tensors[f"held_out_{i}"], Turning(**turning[i]))
+                paid = Turning.from_stored(turning[i], state.tensors, f"_{i}")
+                of[name] = Expert(detector, state.tensors[f"held_out_{i}"], paid)
         history = state.parts["corruptions"]
         sound = history.settings["type"] == "sound_history"
         return Experts(SoundHistory.from_state(history) if sound else Corruptions.from_state(history), of)

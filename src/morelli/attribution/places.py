@@ -110,8 +110,8 @@ def shares_of(extractor: Extractor, detector: Detector, values: Tensor) -> Tenso
     if not isinstance(detector, Stacked):
         return None
     weighed = values * detector.discriminant.direction.to(values)
-    fine, coarse = weighed.split(extractor.blocks, 1)[:2]
-    added = (fine + coarse).unflatten(1, extractor.map_shape).sum(1, keepdim=True)
+    maps = torch.stack(weighed.split(extractor.blocks, 1)[:-1])
+    added = maps.sum(0).unflatten(1, extractor.map_shape).sum(1, keepdim=True)
     side = max(1, min(extractor.map_shape[1:]) // CELLS)
     return avg_pool2d(added, side, ceil_mode=True) * side**2
 

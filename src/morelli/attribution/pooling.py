@@ -46,11 +46,14 @@ def pooled_evidence(attributor: Attributor, verdicts: Sequence[Verdict]) -> floa
     """log10 of the e-value against the proposition that the model made all of these samples; see `numerics.evalues`.
 
     In the order of the verdicts. None where own samples are not scored as held-out ones were: with experts, where
-    samples in several conditions have scores that cannot be compared, with folds, and where none was held out.
+    samples in several conditions have scores that cannot be compared, with folds, where none was held out, and where
+    samples pay for being turned.
     """
     if attributor.experts is not None or isinstance(attributor.detector, Folds):
         return None
     if attributor.card.get("calibrated", "held out") != "held out":
+        return None
+    if any(TURNED in verdict.notes for verdict in verdicts):
         return None
     scores = [verdict.score for verdict in verdicts if verdict.score is not None]
     return log10_evidence(attributor.held_out, torch.tensor(scores, dtype=torch.float64))

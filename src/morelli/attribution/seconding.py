@@ -16,16 +16,17 @@ from morelli.features.protocol import Extractor, Facts, Lenient, Turnable
 from morelli.numerics.calibration import threshold
 
 FIRST, SECOND = "p_first", "p_second"  # notes: what either says alone
-OPINIONS = 2
+OPINIONS, NOTHING = 2, "none"
 
 
 @dataclass(frozen=True, eq=False)
 class Seconded:
     """Attributes what both attribute, each at half the first one's rate: own samples are rejected no more often.
 
-    The second is asked about what the first attributes, turned as the first says that it is upright. Where it objects
-    to a sample that something happened to of which it knows nothing, as a search of latents to a crop, that one is
-    inconclusive.
+    The second is asked about what the first attributes; where the first says that it was turned, as it is and upright,
+    and the kinder answer counts. So the rate is kept of own samples that nobody turned, whatever the first takes them
+    for. Where it objects to a sample that something happened to of which it knows nothing, as a search of latents to a
+    crop or to a JPEG file that was turned, that one is inconclusive.
 
     Attributes:
         first, second: of the same model; the second may be slow.
@@ -72,19 +73,25 @@ class Seconded:
         """
         known = [{}] * len(samples) if facts is None else list(facts)
         verdicts = [self._told(verdict) for verdict in self.first.judge(samples, facts)]
-        asked = [i for i, verdict in enumerate(verdicts) if verdict.outcome is Outcome.ATTRIBUTED]
-        if asked:
-            upright = [self._upright(samples[i], known[i], verdicts[i]) for i in asked]
-            opinions = self.second.judge(torch.stack([x for x, _ in upright]), [f for _, f in upright])
-            for i, opinion in zip(asked, opinions, strict=True):
-                verdicts[i] = self._seconded(verdicts[i], opinion, known[i])
+        questions = [
+            (i, *question)
+            for i, verdict in enumerate(verdicts)
+            if verdict.outcome is Outcome.ATTRIBUTED
+            for question in self._questions(samples[i], known[i], verdict)
+        ]
+        opinions: dict[int, list[Verdict]] = {}
+        if questions:
+            places, asked, told = zip(*questions, strict=True)
+            for i, opinion in zip(places, self.second.judge(torch.stack(asked), told), strict=True):
+                opinions.setdefault(i, []).append(opinion)
+        for i, found in opinions.items():
+            verdicts[i] = self._seconded(verdicts[i], found, known[i])
         return verdicts
 
     def _told(self, verdict: Verdict) -> Verdict:
         if (p := verdict.p_value) is None:
             return verdict
-        notes = dict(verdict.notes) | {FIRST: p}
-        return self._with(replace(verdict, notes=notes), OPINIONS * p)
+        return self._with(replace(verdict, notes=dict(verdict.notes) | {FIRST: p}), OPINIONS * p)
 
     def _with(self, verdict: Verdict, p: float) -> Verdict:
         outcome = verdict.outcome
@@ -92,33 +99,45 @@ class Seconded:
             outcome = Outcome.ATTRIBUTED if p > self.rate else Outcome.NOT_ATTRIBUTED
         return replace(verdict, outcome=outcome, p_value=min(1.0, p))
 
-    def _seconded(self, verdict: Verdict, opinion: Verdict, facts: Facts) -> Verdict:
-        p = opinion.p_value
-        verdict = replace(verdict, notes=dict(verdict.notes) | {SECOND: p})
-        if opinion.outcome is Outcome.INCONCLUSIVE or p is None:
-            return replace(verdict, outcome=Outcome.INCONCLUSIVE, reason=f"the second opinion: {opinion.reason}")
-        found = self._with(verdict, OPINIONS * min(p, verdict.notes[FIRST]))
-        condition = str(verdict.notes.get("condition", "none"))
+    def _seconded(self, verdict: Verdict, opinions: Sequence[Verdict], facts: Facts) -> Verdict:
+        """With the kindest opinion; one that cannot be given counts more than an objection."""
+        silent = next((each for each in opinions if each.outcome is Outcome.INCONCLUSIVE), None)
+        given = [each.p_value for each in opinions if each is not silent and each.p_value is not None]
+        p = max(given, default=0.0)
+        if silent and OPINIONS * p <= self.rate:
+            return replace(verdict, outcome=Outcome.INCONCLUSIVE, reason=f"the second opinion: {silent.reason}")
+        found = self._with(
+            replace(verdict, notes=dict(verdict.notes) | {SECOND: p}), OPINIONS * min(p, verdict.notes[FIRST])
+        )
+        condition = self._condition(verdict, facts)
         if found.outcome is Outcome.ATTRIBUTED or self._bears(condition, facts):
             return found
         reason = f"the second opinion objects, but of {condition} it knows nothing."
         return replace(verdict, outcome=Outcome.INCONCLUSIVE, reason=reason)
 
+    def _condition(self, verdict: Verdict, facts: Facts) -> str:
+        """As the first judged it, or as the file is coded."""
+        return str(verdict.notes.get("condition", facts.get("coding", NOTHING)))
+
     def _bears(self, condition: str, facts: Facts) -> bool:
         """Whether the second one's own scores hold after it. Former JPEGs it cannot tell from what is not its own."""
-        if condition == "none" or self.second.experts is not None:
+        kind, experts, extractor = condition.split(":")[0], self.second.experts, self.second.extractor
+        if kind == NOTHING:
             return True
-        kind, extractor = condition.split(":")[0], self.second.extractor
-        told = kind != "jpeg" or str(facts.get("coding", "none")).startswith(kind)
+        if experts is not None:
+            return kind in {name.split(":")[0] for name in experts.of}
+        told = kind != "jpeg" or str(facts.get("coding", NOTHING)).startswith(kind)
         return told and isinstance(extractor, Lenient) and kind in extractor.bears
 
-    def _upright(self, sample: Tensor, facts: Facts, verdict: Verdict) -> tuple[Tensor, Facts]:
-        """Turned back, of which the file says nothing any more, unless the second looks at every orientation."""
+    def _questions(self, sample: Tensor, facts: Facts, verdict: Verdict) -> list[tuple[Tensor, Facts]]:
+        """The sample, and where it was turned the upright one, of which its file says no more than whether it lost."""
         extractor, way = self.first.extractor, verdict.notes.get("orientation")
+        asked = [(sample, facts)]
         if way is None or self.second.any_orientation or not isinstance(extractor, Turnable):
-            return sample, facts
+            return asked
         place = extractor.orientations.index(way)
-        if place == 0 or not extractor.spec.is_image:
-            return sample, facts
-        turned = orientations(sample, sample.shape[-2] == sample.shape[-1])[place]
-        return turned, {"coding": facts.get("coding", "none"), "lossless": facts.get("coding", "none") == "none"}
+        if place and extractor.spec.is_image:
+            coding = facts.get("coding", NOTHING)
+            turned = orientations(sample, sample.shape[-2] == sample.shape[-1])[place]
+            asked.append((turned, {"coding": coding, "lossless": coding == NOTHING}))
+        return asked

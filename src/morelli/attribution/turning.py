@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,9 +13,10 @@ from torch import Tensor
 from morelli.detectors.protocol import Detector, TurnScorer
 from morelli.errors import OutOfRange
 from morelli.features.protocol import Extractor, Turnable
-from morelli.numerics.calibration import threshold
+from morelli.numerics.calibration import p_values, threshold
 
 ROWS = 16
+UNPAID = "unpaid"
 MOST = 0.04  # of turned own samples that may be rejected, unless the rate is larger
 
 
@@ -25,12 +27,14 @@ class Turning:
     Attributes:
         looks: by how much turned own samples are rejected more often than upright ones, whose rate is kept exactly.
         handicap: what the score in any orientation but upright is raised by.
+        unpaid: [n], least scores of held-out own samples without it; None where they are those that are held out.
     Raises:
-        OutOfRange: less than one look, or a handicap below 0.
+        OutOfRange: less than one look, a handicap below 0, or scores that are not finite.
     """
 
     looks: float = 1.0
     handicap: float = 0.0
+    unpaid: Tensor | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not (1 <= self.looks < math.inf and 0 <= self.handicap < math.inf):
@@ -38,12 +42,27 @@ class Turning:
                 f"turning has {self.looks} looks and a handicap of {self.handicap}; expected 1 and 0 or more."
             )
 
+        if self.unpaid is not None and not self.unpaid.isfinite().all():
+            raise OutOfRange("held-out scores as if being turned cost nothing are not finite.")
+
     def least(self, every: Tensor) -> tuple[Tensor, Tensor]:
         """Scores [k, n] in each orientation, upright first → least scores [n] and their orientations [n]."""
         return torch.cat([every[:1], every[1:] + self.handicap]).min(0)
 
+    def free(self, held_out: Tensor, every: Tensor) -> Tensor:
+        """p-values [n] of scores [k, n] as if being turned cost nothing: exact for own samples in any orientation."""
+        return p_values(held_out if self.unpaid is None else self.unpaid, every.min(0).values)
+
     def settings(self) -> dict[str, Any]:
-        return asdict(self)
+        return {"looks": self.looks, "handicap": self.handicap}
+
+    def tensors(self, suffix: str = "") -> dict[str, Tensor]:
+        """To be stored beside the settings."""
+        return {} if self.unpaid is None else {f"{UNPAID}{suffix}": self.unpaid}
+
+    @staticmethod
+    def from_stored(settings: Mapping[str, Any], tensors: Mapping[str, Tensor], suffix: str = "") -> Turning:
+        return Turning(**settings, unpaid=tensors.get(f"{UNPAID}{suffix}"))
 
 
 FREE = Turning()

@@ -47,8 +47,8 @@ def refuse(out: Path | None, others: list[str]) -> None:
         )
     if others:
         raise MorelliError(
-            f"{', '.join(others)} given with --out, but a long job writes rows alone: such a report needs all verdicts "
-            "at once. Leave one of them out."
+            f"{', '.join(others)} given with --out, but a long job writes rows of one attributor alone, and never "
+            "has all verdicts at once. Leave one of them out."
         )
 
 

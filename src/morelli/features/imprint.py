@@ -68,7 +68,7 @@ class Imprint:
 
     @property
     def map_shape(self) -> tuple[int, int, int]:
-        """Of the fine and the coarse residual."""
+        """Of every block but the last."""
         channels, height, width = self.spec.shape
         return channels, *(side if side <= LARGEST else TILE for side in (height, width))  # type: ignore[return-value]
 

@@ -301,8 +301,11 @@ def test_maps_are_of_held_out_samples(place: Path) -> None:
     again = Attributor.from_state(attributor.state()).places
     assert again is not None and torch.equal(again.mean[""], places.mean[""])
     fresh = imprinting_samples(200, 9, side=16)
-    shares = shares_of(attributor.extractor, attributor.detector, attributor.extractor.extract(fresh).values)
+    values = attributor.extractor.extract(fresh).values
+    shares = shares_of(attributor.extractor, attributor.detector, values)
     assert shares is not None
+    told = (values * attributor.detector.discriminant.direction)[:, : -attributor.detector.width]
+    assert torch.allclose(shares.sum((1, 2, 3)), told.sum(1), atol=1e-3), "every map counts"
     deviation = places.deviation(shares, "")
     assert deviation.shape == (200, 16, 16)
     assert abs(float(deviation.mean())) < 0.3  # of fresh own samples: none on average

@@ -44,7 +44,7 @@ def test_rows_are_those_of_a_report(folder: Path) -> None:
 
 
 def test_batches_and_threads_do_not_show(folder: Path) -> None:
-    """To the byte. Without filling up the matrix products of `least_scores` batches of 1 differed by up to 2e-5."""
+    """To the byte. Without filling up the products of `scores_by_orientation` batches of 1 differed by up to 2e-5."""
     found = list(items(sorted(folder.iterdir())))
     whole = encode(row for rows in Scorer(BUNDLE).stream(found) for row in rows)
     for batch, threads, prefetch in ((1, 1, True), (7, 1, False), (64, 2, True)):

@@ -34,6 +34,10 @@ class Pixel:
         return Features(samples[:, :, self.row, self.column], {}, tuple(reasons) or ("",) * len(samples))
 
 
+class Sided(Pixel):
+    turns, orientations = torch.zeros(8, 1), SQUARE
+
+
 class Itself:
     def score(self, features: torch.Tensor) -> torch.Tensor:
         return features[:, 0]
@@ -104,20 +108,39 @@ def test_an_objection_counts_where_the_second_knows_the_condition(
 
 
 @pytest.mark.parametrize("place", range(8))
-def test_the_second_sees_a_turned_image_upright(pair: Seconded, place: int) -> None:
-    upright = torch.zeros(1, 8, 8)
-    upright[0, 1, 0] = 5.0
-    (sample,) = [each for each in orientations(upright, True) if torch.equal(orientations(each, True)[place], upright)]
+def test_the_second_sees_what_was_turned_both_ways_and_the_kinder_counts(pair: Seconded, place: int) -> None:
+    """The first says that everything was turned; the second objects to a pixel that turning moves away."""
 
-    class Turnable(Pixel):
-        turns, orientations = torch.zeros(8, 1), SQUARE
-
-    first = replace(pair.first, extractor=Turnable(0))  # type: ignore[arg-type]
-    found = noted(Seconded(first, pair.second), orientation=SQUARE[place])
-    (verdict,) = found.judge(sample[None])
-    assert verdict.notes[SECOND] == pytest.approx(1 / (KEPT + 1))
-    (verdict,) = found.judge(sample[None], [{"coding": "jpeg:80"}])
+    first = replace(pair.first, extractor=Sided(0))  # type: ignore[arg-type]
+    turning = noted(Seconded(first, pair.second), orientation=SQUARE[place])
+    strange = torch.zeros(1, 1, 8, 8)
+    strange[0, 0, 1, 0] = 5.0
+    objected = Outcome.ATTRIBUTED if place else Outcome.NOT_ATTRIBUTED
+    assert turning.judge(strange)[0].outcome is objected
+    (elsewhere,) = [
+        each for each in orientations(strange, True) if torch.equal(orientations(each, True)[place], strange)
+    ]
+    assert turning.judge(elsewhere)[0].outcome is objected
+    (verdict,) = turning.judge(strange, [{"coding": "jpeg:80"}])
     assert (verdict.outcome is Outcome.INCONCLUSIVE) == (place != 0), "of a turned JPEG the file says nothing"
+
+
+def test_own_samples_that_seem_turned_keep_the_rate(pair: Seconded) -> None:
+    """The first takes one in five for a mirrored one, of which the second knows nothing."""
+
+    class Mistaken:
+        extractor, population, rate = Sided(0), None, RATE
+        own_scores = pair.first.own_scores
+
+        def judge(self, samples: torch.Tensor, facts: object = None) -> list:
+            found = pair.first.judge(samples)
+            ways = [SQUARE[1 if i % 5 == 0 else 0] for i in range(len(found))]
+            return [replace(v, notes=dict(v.notes) | {"orientation": w}) for v, w in zip(found, ways, strict=True)]
+
+    samples = images(20_000, 1)
+    samples[:, :, :, 1:] = 3.0  # what turning brings to the place where the second looks
+    found = [verdict.outcome for verdict in Seconded(Mistaken(), pair.second).judge(samples)]  # type: ignore[arg-type]
+    assert found.count(Outcome.NOT_ATTRIBUTED) / len(found) == pytest.approx(RATE, abs=0.015)
 
 
 def test_two_that_do_not_go_together() -> None:

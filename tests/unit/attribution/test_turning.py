@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from morelli.attribution.attributor import Attributor
-from morelli.attribution.pooling import pooled_p_value
+from morelli.attribution.pooling import pooled_evidence, pooled_p_value
 from morelli.attribution.turning import FREE, Turning, fit_turning
 from morelli.detectors.ridge import RidgeRecipe
 from morelli.errors import OutOfRange
@@ -95,6 +95,7 @@ def test_a_set_of_turned_samples_pays_once() -> None:
     turning = fit_turning(every, every[0], RATE)
     assert turning.looks > 4
     held_out, _ = turning.least(every)
+    turning = replace(turning, unpaid=every.min(0).values)
     attributor = Attributor(extractor, detector, held_out, RATE, any_orientation=True, turning=turning)  # type: ignore[arg-type]
     mirrored = torch.stack(orientations(images(2400), True))[7]
     verdicts = attributor.judge(mirrored)
@@ -105,14 +106,29 @@ def test_a_set_of_turned_samples_pays_once() -> None:
     )
     assert once <= turning.looks * RATE + 0.02
     assert each > 2 * once + 0.02
+    assert pooled_evidence(attributor, verdicts) is None, "scores that paid are not like held-out ones"
+
+
+def test_a_set_is_held_against_scores_that_did_not_pay_either() -> None:
+    """p-values as if turning were free are uniform, however own samples lie."""
+    calibrating, judged = scores(2.0, KEPT, 1), scores(2.0, 20_000, 2, upright=5)
+    turning = fit_turning(calibrating, calibrating[0], RATE)
+    assert turning.handicap > 0.5
+    turning = replace(turning, unpaid=calibrating.min(0).values)
+    p = turning.free(turning.least(calibrating)[0], judged)
+    assert [float((p <= level).double().mean()) for level in (0.05, 0.3, 0.7)] == pytest.approx(
+        [0.05, 0.3, 0.7], abs=0.03
+    )
 
 
 def test_it_is_stored() -> None:
     values = torch.rand(40, sum(Imprint(SPEC).blocks))
     detector = RidgeRecipe().fit(values[:20], values[20:], 0)
-    attributor = Attributor(Imprint(SPEC), detector, torch.rand(399), RATE, turning=Turning(3.0, 0.25))
+    turning = Turning(3.0, 0.25, torch.rand(399))
+    attributor = Attributor(Imprint(SPEC), detector, torch.rand(399), RATE, turning=turning)
     again = Attributor.from_state(attributor.state())
-    assert again.turning == Turning(3.0, 0.25)
+    assert again.turning == turning
+    assert again.turning.unpaid is not None and torch.equal(again.turning.unpaid, turning.unpaid)
     state = attributor.state()
     del state.settings["turning"]  # as older bundles are
     assert Attributor.from_state(state).turning == FREE
