@@ -48,7 +48,7 @@ def test_every_toy_has_a_head() -> None:
         "convolution": "Conv",
         "table": "Dense",
         "audio": "Conv",
-        "skips": "Stacked",
+        "skips": "LinearSum",
     }
     assert {name: head.map.out_shape for name, head in heads.items()} == {
         "deconvolution": (3, 8, 8),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from morelli.numerics.state import State
@@ -35,6 +36,7 @@ def count(state: State) -> int:
     return len(state.tensors) + sum(count(part) for part in state.parts.values())
 
 
+@examples(suppress_health_check=[HealthCheck.filter_too_much])  # deep ones with too many leaves are drawn again
 @given(nested)
 def test_round_trip(state: State) -> None:
     flat = state.flatten()
