@@ -105,8 +105,8 @@ def attribute(
             results += map(_result, rows)
             progress(1)
     else:
-        digests = [about["digest"], *([] if second is None else [about["second"]["digest"]])]
-        with Journal(Path(csv), " and ".join(digests), COLUMNS) as journal:
+        owner = about["digest"] if second is None else f"{about['digest']} and {about['second']['digest']}"
+        with Journal(Path(csv), owner, COLUMNS) as journal:
             results += _journalled(found, scorer, journal, progress)
     return _report(about, results, certificates, attributor if together else None, fdr, made)
 
