@@ -40,7 +40,8 @@ from morelli.storage.images import decode  # noqa: E402
 
 UNSEEN = ("jpeg:60", "gamma:0.9")  # what no expert was trained for
 OWN, TEST, FOREIGN = 1400, 200, 100  # 399 of the own ones are held out
-TESTED = ("none", "jpeg:90", "jpeg:80", "noise:0.1", "blur:3", "crop:55", "resize:0.75", "mirrored", *UNSEEN)
+LEARNED = ("none", "jpeg:90", "jpeg:80", "noise:0.1", "blur:3", "crop:55", "part:55", "resize:0.75", "resize:2")
+TESTED = (*LEARNED, "mirrored", *UNSEEN)
 HARD = ("jpeg:90", "jpeg:80", "noise:0.1", "crop:55")  # where siblings pass
 LITTLE = (200, 500, 1000)
 BASELINES = ("SM-F", "closed form, LDA", "RawPAD", "DCTPAD")
@@ -135,7 +136,7 @@ def imprints(run: p.Run, name: str) -> None:
 
 def upright(run: p.Run, name: str) -> None:
     """The same of attributors that look at no other orientation."""
-    run.cell(f"upright/{name}", lambda: shares(name, TESTED[:7], upright=True))
+    run.cell(f"upright/{name}", lambda: shares(name, LEARNED, upright=True))
 
 
 def taught(run: p.Run, name: str) -> None:
@@ -146,7 +147,7 @@ def taught(run: p.Run, name: str) -> None:
     for turned in (True, False):
 
         def judged(turned: bool = turned) -> dict:
-            return shares(name, TESTED[:7], foreign, other=other, turned=turned)
+            return shares(name, LEARNED, foreign, other=other, turned=turned)
 
         run.cell(f"taught/{name}/{'both' if turned else 'alone'}", judged)
 

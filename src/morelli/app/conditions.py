@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from morelli.app.imprinting import CONDITIONS
+from morelli.app.imprinting import CONDITIONS, LARGE_CONDITIONS
 from morelli.app.imprinting_audio import SOUND_CONDITIONS
 from morelli.app.sources import Samples
 from morelli.errors import MismatchError
+from morelli.features.imprint import LARGEST
 from morelli.features.protocol import SampleSpec
 from morelli.numerics.eight_bits import LEAST
 from morelli.numerics.file_form import LEVELS
@@ -44,7 +45,7 @@ def conditions_of(own: Samples, spec: SampleSpec, asked: Sequence[str]) -> tuple
             )
         return conditions, []
     if not lossy and not small:
-        return CONDITIONS, []
+        return CONDITIONS if max(spec.shape[1:]) <= LARGEST else LARGE_CONDITIONS, []
     if not lossy:
         return ("none",), [
             f"samples are less than {LEAST} pixels a side, too few to tell what happened to them: those that were "

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from morelli.app.sources import Stage
+from morelli.attribution.alignment import placed, scores_in, sizes_of
 from morelli.attribution.attributor import Attributor
 from morelli.attribution.experts import Expert, Experts
 from morelli.attribution.places import Places, fit_places, join_places
-from morelli.attribution.turning import fit_turning, scores_by_orientation
+from morelli.attribution.turning import fit_turning
 from morelli.detectors.stacked import StackedRecipe
 from morelli.features.imprint import Imprint, orientations
-from morelli.features.protocol import SampleSpec
+from morelli.features.protocol import Progress
 from morelli.numerics.corruption import Corruptions
-from morelli.numerics.perturbations import parse
+from morelli.numerics.perturbations import Between, Part, Window, parse
 from morelli.storage.depth import from_eight_bits, stored, to_eight_bits
 
 CONDITIONS = (
     *("none", "jpeg:86..98", "jpeg:70..86", "webp:70..95", "noise:0.01..0.05", "noise:0.05..0.12", "blur:3"),
-    *("crop:52..62", "resize:0.6..0.9"),
+    *("part:52..62", "resize:0.6..0.9", "resize:1.2..3"),
 )
+LARGE_CONDITIONS = tuple(
+    each.replace("part", "crop") for each in CONDITIONS
+)  # of images whose parts are not searched for
 MOST = 2000  # own samples, and other ones, that a detector is fitted on
 LEFT_OUT = "left out in turn"  # how few own samples calibrate, on the card
 LOOKED_AT = 300  # own samples from which the look of every condition is learned
@@ -60,7 +64,8 @@ def fit_imprint(
     if other is not None:
         chosen = torch.randperm(len(other), generator=rng)[:MOST] if len(other) > MOST else torch.arange(len(other))
         foreign = torch.cat([foreign, other[chosen]])
-    parts = own, foreign, held_out
+    parts = [stored(some, spec) for some in (own, foreign, held_out)]
+    pixels = [None if len(conditions) == 1 else to_eight_bits(some, spec) for some in parts]
     of: dict[str, Expert] = {}
     apart: dict[str, float] = {}
     places: list[Places | None] = []
@@ -68,20 +73,22 @@ def fit_imprint(
     recipe = StackedRecipe(extractor.blocks)
     for condition in conditions:
         mine, theirs, fresh = (
-            extractor.extract(_after(some, condition, spec, rng).to(device), progress).values for some in parts
+            _changed(extractor, *some, condition, rng, device, progress) for some in zip(parts, pixels, strict=True)
         )
-        detector = recipe.fit(mine, theirs, seed)
-        every = scores_by_orientation(extractor, detector, fresh if len(fresh) else mine, any_orientation)
-        scores = every[0] if len(fresh) else detector.left_out.cpu()
+        detector = recipe.fit(mine.learned, theirs.learned, seed)
+        judged = fresh if len(held_out) else mine
+        every = scores_in(condition, extractor, detector, judged.samples, judged.values, any_orientation)
+        scores = every[0] if len(held_out) else detector.left_out.cpu()
         turning = fit_turning(every, scores, rate)
-        if len(fresh):
+        if len(held_out):
             scores, _ = turning.least(every)
             turning = replace(turning, unpaid=every.min(0).values if turning.handicap else None)
-            places.append(fit_places(extractor, detector, fresh, condition if len(conditions) > 1 else ""))
+            if not sizes_of(extractor, condition):
+                places.append(fit_places(extractor, detector, fresh.values, condition if len(conditions) > 1 else ""))
         of[condition], apart[condition] = Expert(detector, scores, turning), round(detector.separated, 4)
     experts = None
-    if len(conditions) > 1:
-        experts = Experts(Corruptions.fit(to_eight_bits(own[:LOOKED_AT], spec), tuple(conditions), seed=seed), of)
+    if pixels[0] is not None:
+        experts = Experts(Corruptions.fit(pixels[0][:LOOKED_AT], tuple(conditions), seed=seed), of)
     card = {"separated": apart, "calibrated": "held out" if len(held_out) else LEFT_OUT}
     first = of[conditions[0]]
     return Attributor(
@@ -97,11 +104,38 @@ def fit_imprint(
     )
 
 
-def _after(samples: Tensor, condition: str, spec: SampleSpec, rng: torch.Generator) -> Tensor:
-    """Samples as files hold them after what happened; only nothing happens to more than eight bits."""
-    if condition == "none":
-        return stored(samples, spec)
-    return from_eight_bits(parse(condition).apply(to_eight_bits(samples, spec), rng), spec)
+@dataclass(frozen=True, eq=False)
+class _Changed:
+    """Samples after what happened, their features as they are seen, and those to learn from: parts where they were."""
+
+    samples: Tensor
+    values: Tensor
+    learned: Tensor
+
+
+def _changed(
+    extractor: Imprint,
+    samples: Tensor,
+    pixels: Tensor | None,
+    condition: str,
+    rng: torch.Generator,
+    device: str,
+    progress: Progress,
+) -> _Changed:
+    """`samples` as files hold them, their `pixels` of eight bits; only nothing happens to more than those."""
+    windows: list[Window] = []
+    if condition != "none" and pixels is not None and len(pixels):
+        happened = parse(condition)
+        if sizes_of(extractor, condition):
+            each = happened.drawn(len(pixels), rng) if isinstance(happened, Between) else [happened] * len(pixels)
+            cut = [one.cut(image, rng) for one, image in zip(each, pixels, strict=True) if isinstance(one, Part)]
+            changed, windows = torch.stack([image for image, _ in cut]), [window for _, window in cut]
+        else:
+            changed = happened.apply(pixels, rng)
+        samples = from_eight_bits(changed, extractor.spec)
+    samples = samples.to(device)
+    values = extractor.extract(samples, progress).values
+    return _Changed(samples, values, placed(extractor, samples, values, windows) if windows else values)
 
 
 def misplaced(images: Tensor, rng: torch.Generator) -> Tensor:

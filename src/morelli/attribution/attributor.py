@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from morelli.attribution.alignment import scores_in
 from morelli.attribution.experts import Expert, Experts
 from morelli.attribution.kinds import detector_from_state, extractor_from_state
 from morelli.attribution.places import Places, fit_places
 from morelli.attribution.population import Population
 from morelli.attribution.report import Outcome, Verdict
-from morelli.attribution.turning import FREE, Turning, scores_by_orientation
+from morelli.attribution.turning import FREE, Turning
 from morelli.detectors.folds import Folds
 from morelli.detectors.protocol import Detector, DetectorRecipe, Progress
 from morelli.errors import OutOfRange, TooFewSamples
@@ -91,11 +92,14 @@ class Attributor:
         if facts is not None:
             doubts = zip(features.reasons, self.experts.doubts(facts), strict=True)
             features = replace(features, reasons=tuple(one or other for one, other in doubts))
-        return self.judge_features(features, self.experts.plausible(samples, self.extractor.spec, facts))
+        return self.judge_features(features, self.experts.plausible(samples, self.extractor.spec, facts), samples)
 
-    def judge_features(self, features: Features, conditions: Sequence[Sequence[str]] | None = None) -> list[Verdict]:
-        """Verdicts from features of this attributor's own extractor; `conditions` that each sample may be in."""
-        scores, chances, free, turns, judges = self._scores(features.values, conditions)
+    def judge_features(
+        self, features: Features, conditions: Sequence[Sequence[str]] | None = None, samples: Tensor | None = None
+    ) -> list[Verdict]:
+        """Verdicts from features of this attributor's own extractor; `conditions` that each of `samples` may be in."""
+        seen = features.values if samples is None else samples
+        scores, chances, free, turns, judges = self._scores(features.values, conditions, seen)
         names = self.extractor.orientations if self.any_orientation and isinstance(self.extractor, Turnable) else None
         saturated = saturated_share(features)
         known: dict[str, Any] = {}  # false-attribution rates by condition
@@ -139,7 +143,7 @@ class Attributor:
         return found | {"false_attribution": known[where]}
 
     def _scores(
-        self, values: Tensor, conditions: Sequence[Sequence[str]] | None
+        self, values: Tensor, conditions: Sequence[Sequence[str]] | None, samples: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, list[int], list[str]]:
         """Of each sample the score, p-value, p-value if turning were free, orientation and name of a condition.
 
@@ -155,8 +159,9 @@ class Attributor:
         for name, expert in judges.items():
             asked = torch.tensor([i for i in range(len(values)) if conditions is None or name in conditions[i]]).long()
             if len(asked):
-                some = values[asked.to(values.device)]
-                every = scores_by_orientation(self.extractor, expert.detector, some, self.any_orientation)
+                there = asked.to(values.device)
+                about = samples[there], values[there], self.any_orientation
+                every = scores_in(name, self.extractor, expert.detector, *about)
                 found, ways = expert.turning.least(every)
                 p = p_values(expert.held_out, found)
                 unpaid = expert.turning.free(expert.held_out, every)

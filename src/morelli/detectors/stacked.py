@@ -60,24 +60,32 @@ class Stacked:
         The order goes to the direction, which is one, instead of to the samples; of the last features those orders
         count that differ.
         """
-        turns = turns.to(features.device)
-        parts = [self._score_turned(some.double(), turns) for some in features.flatten(1).split(AT_ONCE)]
-        return torch.cat(parts, 1).to(features)
+        parts = features.flatten(1).split(AT_ONCE)
+        return torch.cat([self.combined(self.objections_turned(some, turns)) for some in parts], 1).to(features)
 
     def objections(self, values: Tensor) -> Tensor:
         """[n, d] → [n, 2] of the discriminant and the distance: 0 is usual, 1 the upper 2 % of own samples."""
         return torch.stack([self.discriminant.score(values), self._far(values[:, -self.width :])], 1)
 
-    def _score(self, values: Tensor) -> Tensor:
-        return _combined(self.objections(values), length=self.earlier)
-
-    def _score_turned(self, values: Tensor, turns: Tensor) -> Tensor:
-        places = torch.arange(turns.shape[1], device=turns.device).expand_as(turns)
-        back = torch.empty_like(turns).scatter_(1, turns, places)
-        found = values @ self.discriminant.direction.to(values)[back].T + self.discriminant.offset.to(values)
+    def objections_turned(self, features: Tensor, turns: Tensor) -> Tensor:
+        """[t, n, 2], as `objections` of features[:, turns[k]], float64."""
+        values, turns = features.double(), turns.to(features.device)
+        found = values @ self.directions(turns).to(values).T + self.discriminant.offset.to(values)
         orders, which = torch.unique(turns[:, -self.width :], dim=0, return_inverse=True)
         far = torch.stack([self._far(values[:, order]) for order in orders])[which]
-        return _combined(torch.stack([found.T, far], 2), length=self.earlier)
+        return torch.stack([found.T, far], 2)
+
+    def directions(self, turns: Tensor) -> Tensor:
+        """[t, d]: the discriminant's direction for features that are not turned."""
+        places = torch.arange(turns.shape[1], device=turns.device).expand_as(turns)
+        return self.discriminant.direction.to(turns.device)[torch.empty_like(turns).scatter_(1, turns, places)]
+
+    def combined(self, objections: Tensor) -> Tensor:
+        """[…, 2] → scores […]."""
+        return _combined(objections, length=self.earlier)
+
+    def _score(self, values: Tensor) -> Tensor:
+        return self.combined(self.objections(values))
 
     def _far(self, last: Tensor) -> Tensor:
         usual, reach = self.usual.to(last)

@@ -99,13 +99,17 @@ class Imprint:
         return tuple(reasons)
 
     def _features(self, samples: Tensor) -> Tensor:
-        steps = self.spec.grey_steps(samples).nan_to_num(0, 0, 0)
+        maps = self.maps(self.spec.grey_steps(samples).nan_to_num(0, 0, 0))
+        return torch.cat([self._tiled(maps), self._neighbours(maps[:, : self.spec.shape[0]])], 1)
+
+    def maps(self, steps: Tensor) -> Tensor:
+        """Images of any size, in grey steps [n, c, h, w] → [n, k c, h, w]: all blocks but the last, before tiling."""
         fine, coarse = (steps - _mean(steps, side) for side in (3, 5))
         fine = (fine / (fine.abs().mean((1, 2, 3), keepdim=True) + QUIET)).clamp(-CLIPS[0], CLIPS[0])
         maps = [fine, (coarse / STRONG).clamp(-CLIPS[1], CLIPS[1])]
         if self.whole:
             maps.append(((steps - steps.mean((1, 2, 3), keepdim=True)) / STRONG).clamp(-CLIPS[2], CLIPS[2]))
-        return torch.cat([*map(self._tiled, maps), self._neighbours(fine)], 1)
+        return torch.cat(maps, 1)
 
     def _tiled(self, maps: Tensor) -> Tensor:
         for axis, side in zip((2, 3), self.map_shape[1:], strict=True):

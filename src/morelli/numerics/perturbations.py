@@ -15,7 +15,10 @@ from torch.nn import functional
 
 from morelli.errors import MismatchError, OutOfRange
 
+LARGEST = 16  # factor of a resize
 SIDE = 64  # of the paper's images; crops are given in its pixels
+
+Window = tuple[int, int, int, int]  # top, left, height, width
 
 
 class Perturbation(Protocol):
@@ -87,14 +90,40 @@ class Crop:
         if self.kept not in range(1, SIDE + 1):
             raise OutOfRange(f"a crop keeps {self.kept} pixels of {SIDE}; expected a whole number from 1 to {SIDE}.")
 
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """What remains of an image."""
+        return max(1, round(self.kept / SIDE * height)), max(1, round(self.kept / SIDE * width))
+
     def apply(self, images: Tensor, rng: torch.Generator) -> Tensor:
         _check(images)
-        height, width = (max(1, round(self.kept / SIDE * side)) for side in images.shape[2:])
+        height, width = self.size(*images.shape[2:])
         top, left = round((images.shape[2] - height) / 2), round((images.shape[3] - width) / 2)
         return _resized(images[..., top : top + height, left : left + width], *images.shape[2:])
 
     def settings(self) -> dict[str, Any]:
         return {"type": "crop"} | asdict(self)
+
+
+@dataclass(frozen=True)
+class Part(Crop):
+    """As a crop, but of a part anywhere: its place in each image is drawn from `rng`."""
+
+    def apply(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        _check(images)
+        parts = [self.cut(image, rng)[0] for image in images]
+        return torch.stack(parts) if parts else images.clone()
+
+    def cut(self, image: Tensor, rng: torch.Generator) -> tuple[Tensor, Window]:
+        """[c, h, w] → as much, and the top, left, height and width of the part."""
+        frame = image.shape[1:]
+        size = self.size(*frame)
+        spare = [side - kept for side, kept in zip(frame, size, strict=True)]
+        top, left = (int(torch.randint(rest + 1, (), generator=rng, device=rng.device)) for rest in spare)
+        part = image[None, :, top : top + size[0], left : left + size[1]]
+        return _resized(part, *frame)[0], (top, left, *size)
+
+    def settings(self) -> dict[str, Any]:
+        return {"type": "part"} | asdict(self)
 
 
 @dataclass(frozen=True)
@@ -166,17 +195,19 @@ class Webp:
 
 @dataclass(frozen=True)
 class Resize:
-    """Bilinearly reduced with anti-aliasing, kept in 8 bits, and bilinearly enlarged again.
+    """Bilinearly reduced with anti-aliasing, kept in 8 bits, and bilinearly enlarged again; or the other way round.
 
     Attributes:
-        factor: of both sides, at most 1.
+        factor: of both sides, in between.
     """
 
     factor: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.factor <= 1:
-            raise OutOfRange(f"a resize has factor {self.factor}; expected one in (0, 1], for example resize:0.5.")
+        if not 0 < self.factor <= LARGEST:
+            raise OutOfRange(
+                f"a resize has factor {self.factor}; expected one in (0, {LARGEST}], for example resize:0.5."
+            )
 
     def apply(self, images: Tensor, rng: torch.Generator) -> Tensor:
         _check(images)
@@ -208,13 +239,14 @@ class Gamma:
 PERTURBATIONS: dict[str, Callable[[Any], Perturbation]] = {
     "blur": Blur,
     "crop": Crop,
+    "part": Part,
     "noise": Noise,
     "jpeg": Jpeg,
     "webp": Webp,
     "resize": Resize,
     "gamma": Gamma,
 }
-WHOLE = ("crop", "jpeg", "webp")  # whose numbers are whole
+WHOLE = ("crop", "part", "jpeg", "webp")  # whose numbers are whole
 
 
 @dataclass(frozen=True)
@@ -249,7 +281,7 @@ class Between:
 
     def points(self) -> tuple[Perturbation, ...]:
         """The weakest, the middle and the strongest; of crops every one."""
-        count = int(self.high - self.low) + 1 if self.kind == "crop" else 3
+        count = int(self.high - self.low) + 1 if self.kind in ("crop", "part") else 3
         return tuple(self._at(i / max(1, count - 1)) for i in range(count))
 
     def _at(self, share: float) -> Perturbation:

@@ -22,6 +22,7 @@ from morelli.numerics.perturbations import (
     Gamma,
     Jpeg,
     Noise,
+    Part,
     Perturbation,
     Resize,
     Webp,
@@ -31,6 +32,7 @@ from morelli.numerics.perturbations import (
 EXAMPLES = {
     "blur:3": Blur(3),
     "crop:60": Crop(60),
+    "part:60": Part(60),
     "noise:0.05": Noise(0.05),
     "jpeg:80": Jpeg(80),
     "webp:80": Webp(80),
@@ -104,10 +106,11 @@ def test_other_texts_are_refused(text: str) -> None:
 MEANINGLESS = {
     "blur": ["2", "0", "-1", "1.5", "inf"],
     "crop": ["0", "65", "5.5"],
+    "part": ["0", "65", "5.5"],
     "noise": ["-1", "inf"],
     "jpeg": ["0", "101", "80.5"],
     "webp": ["0", "101", "80.5"],
-    "resize": ["0", "1.1"],
+    "resize": ["0", "17"],
     "gamma": ["0", "-1", "inf"],
 }
 
@@ -145,6 +148,26 @@ def test_crop_keeps_the_same_share_of_other_sizes() -> None:
     framed[..., 1:-1, 1:-1] = 200
     assert (applied(Crop(60), framed) == 200).all()
     assert applied(Crop(62), framed).min() < 200
+
+
+def test_a_part_is_what_lies_in_its_window() -> None:
+    drawn = rng(4)
+    found = [Part(40).cut(image, drawn) for image in images(20)]
+    assert {window[2:] for _, window in found} == {(40, 40)}
+    places = torch.tensor([window[:2] for _, window in found])
+    assert places.min() < 4 and places.max() > 20 and places.max() <= 24
+    for image, (part, (top, left, height, width)) in zip(images(20), found, strict=True):
+        alone = image[:, top : top + height, left : left + width]
+        assert torch.equal(part[:, [0, 0, -1, -1], [0, -1, 0, -1]], alone[:, [0, 0, -1, -1], [0, -1, 0, -1]])
+    assert torch.equal(Part(64).cut(images(1)[0], rng())[0], images(1)[0])
+
+
+def test_a_resize_goes_either_way() -> None:
+    for factor in (0.5, 2.0):
+        flat = torch.full((1, 1, 16, 16), 77, dtype=torch.uint8)
+        assert torch.equal(applied(Resize(factor), flat), flat)
+    lost = [(applied(Resize(factor), images()).float() - images().float()).abs().mean() for factor in (0.5, 2.0)]
+    assert lost[1] < lost[0] / 1.5
 
 
 def test_noise_has_the_strength_asked_for() -> None:

@@ -1,0 +1,96 @@
+"""Alignment: a part that was cut out and enlarged is held against every place and size that it may have had."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from morelli.attribution.turning import scores_by_orientation
+from morelli.detectors.protocol import Detector
+from morelli.detectors.stacked import Stacked
+from morelli.features.imprint import Imprint
+from morelli.features.protocol import Extractor
+from morelli.numerics.perturbations import Between, Part, Window, parse
+
+Size = tuple[int, int]
+AT_ONCE = 32  # samples
+
+
+def sizes_of(extractor: Extractor, condition: str) -> tuple[Size, ...]:
+    """Heights and widths of the parts that samples in this condition are.
+
+    None where it is about no parts, or features have no places of pixels: imprints that are averaged over tiles.
+    """
+    if not isinstance(extractor, Imprint) or extractor.map_shape != extractor.spec.shape:
+        return ()
+    happened = parse(condition) if condition else None
+    points = happened.points() if isinstance(happened, Between) else (happened,)
+    return tuple(point.size(*extractor.spec.shape[1:]) for point in points if isinstance(point, Part))
+
+
+def scores_in(
+    condition: str, extractor: Extractor, detector: Detector, samples: Tensor, values: Tensor, any_orientation: bool
+) -> Tensor:
+    """Scores [k, n] in each orientation, upright first, of samples in a condition with features [n, …]."""
+    sizes = sizes_of(extractor, condition)
+    if not sizes:
+        return scores_by_orientation(extractor, detector, values, any_orientation)
+    assert isinstance(extractor, Imprint) and isinstance(detector, Stacked)
+    turns = extractor.turns if any_orientation else extractor.turns[:1]
+    return aligned_scores(extractor, detector, samples.to(values.device), values, sizes, turns).cpu()
+
+
+def placed(extractor: Imprint, samples: Tensor, values: Tensor, windows: Sequence[Window]) -> Tensor:
+    """Features [n, d] of enlarged parts [n, *spec.shape], their maps where the parts were, and 0 around them."""
+    values = values.clone()
+    maps = _maps_of(extractor, values)
+    maps.zero_()
+    for place, (top, left, *size) in enumerate(windows):
+        found = _reduced(extractor, samples[place : place + 1], (size[0], size[1]))
+        maps[place, :, top : top + size[0], left : left + size[1]] = found[0]
+    return values
+
+
+def aligned_scores(
+    extractor: Imprint, detector: Stacked, samples: Tensor, values: Tensor, sizes: Sequence[Size], turns: Tensor
+) -> Tensor:
+    """Least scores [t, n] of enlarged parts [n, *spec.shape], with features [n, d], over all places and sizes.
+
+    Args:
+        turns: [t, d], orders of the features in each orientation. Of the last block that order counts, of the maps
+            every place, which the convolution theorem gives for all of them at once.
+    """
+    turns, frame = turns.to(values.device), extractor.spec.shape[1:]
+    spectra = torch.fft.rfft2(_maps_of(extractor, detector.directions(turns).to(values)))
+    scores = []
+    for some, known in zip(samples.split(AT_ONCE), values.split(AT_ONCE), strict=True):
+        rest = known.clone()
+        _maps_of(extractor, rest).zero_()
+        least = known.new_full((len(turns), len(known)), torch.inf)
+        for size in sizes:
+            maps = torch.fft.rfft2(_reduced(extractor, some, size), s=frame).conj()
+            product = spectra[:, 0, None] * maps[:, 0]
+            for channel in range(1, maps.shape[1]):  # not as a matrix product, which sums others in another order
+                product += spectra[:, channel, None] * maps[:, channel]
+            found = torch.fft.irfft2(product, s=frame)
+            spare = [side - kept + 1 for side, kept in zip(frame, size, strict=True)]
+            least = torch.minimum(least, found[..., : spare[0], : spare[1]].amin((2, 3)))
+        objections = detector.objections_turned(rest, turns)
+        objections[..., 0] += least
+        scores.append(detector.combined(objections).to(values))
+    return torch.cat(scores, 1)
+
+
+def _maps_of(extractor: Imprint, values: Tensor) -> Tensor:
+    """The part [n, k c, h, w] of features [n, d] that has places."""
+    _, height, width = extractor.map_shape
+    return values[:, : sum(extractor.blocks[:-1])].view(len(values), -1, height, width)
+
+
+def _reduced(extractor: Imprint, samples: Tensor, size: Size) -> Tensor:
+    """Maps [n, k c, *size] of enlarged parts, as they would be had nothing been enlarged."""
+    steps = extractor.spec.grey_steps(samples.float()).nan_to_num(0, 0, 0)
+    return extractor.maps(interpolate(steps, size, mode="bilinear", antialias=True))
