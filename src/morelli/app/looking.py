@@ -13,6 +13,7 @@ from torch import Tensor
 
 from morelli.attribution.attributor import Attributor
 from morelli.attribution.places import pattern_of, shares_of
+from morelli.attribution.sizes import FITTED
 from morelli.detectors.protocol import Detector
 from morelli.detectors.stacked import Stacked
 from morelli.errors import MorelliError
@@ -22,6 +23,7 @@ from morelli.numerics.calibration import threshold, usual
 from morelli.numerics.file_form import USUAL
 from morelli.storage.depth import to_eight_bits
 from morelli.storage.figures import map_uri, picture_uri, scale_uri
+from morelli.storage.images import Fit
 from morelli.storage.plots import score_plot
 from morelli.storage.samples import Reading, read
 
@@ -34,10 +36,18 @@ def read_again(verdict: Mapping[str, Any], spec: SampleSpec) -> Reading | None:
     if not spec.is_image or verdict["row"] is not None:
         return None
     try:
-        reading = read(Path(verdict["file"]), spec)
+        reading = read(Path(verdict["file"]), spec, fit=_window_said(verdict["facts"]))
     except MorelliError:
         return None
     return reading if reading.facts["sha256"] == verdict["facts"].get("sha256") else None
+
+
+def _window_said(facts: Mapping[str, Any]) -> Fit | None:
+    """What was read of a picture of another size."""
+    if FITTED not in facts:
+        return None
+    left, top, width, height = facts[FITTED]
+    return lambda *size: (top, left, height, width)
 
 
 def picture(reading: Reading, spec: SampleSpec, side: int) -> str:

@@ -72,7 +72,8 @@ class Scorer:
         """Samples and facts, or the row where there is nothing to judge."""
         try:
             spec = self.attributor.extractor.spec
-            return read(Path(item.name), spec, self._limits, data=self._contents.of(item))
+            data = self._contents.of(item)
+            return read(Path(item.name), spec, self._limits, data=data, fit=self.attributor.fit)
         except MismatchError as error:  # a sound file of another size: nothing can be said
             return JudgedFile(item.name, Verdict(Outcome.INCONCLUSIVE, reason=str(error)), {}).to_dict()
         except UnreadableSample as error:

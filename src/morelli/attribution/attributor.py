@@ -16,6 +16,7 @@ from morelli.attribution.kinds import detector_from_state, extractor_from_state
 from morelli.attribution.places import Places, fit_places
 from morelli.attribution.population import Population
 from morelli.attribution.report import Outcome, Verdict
+from morelli.attribution.sizes import unknown
 from morelli.attribution.turning import FREE, Turning
 from morelli.detectors.folds import Folds
 from morelli.detectors.protocol import Detector, DetectorRecipe, Progress
@@ -23,6 +24,7 @@ from morelli.errors import OutOfRange, TooFewSamples
 from morelli.features.inversion import saturated_share
 from morelli.features.protocol import Extractor, Facts, Features, Turnable
 from morelli.numerics.calibration import p_values, relative, threshold
+from morelli.numerics.perturbations import Window
 from morelli.numerics.state import State
 
 TURNED = "p_turned"  # note: the p-value as if being turned cost nothing
@@ -92,7 +94,21 @@ class Attributor:
         if facts is not None:
             doubts = zip(features.reasons, self.experts.doubts(facts), strict=True)
             features = replace(features, reasons=tuple(one or other for one, other in doubts))
-        return self.judge_features(features, self.experts.plausible(samples, self.extractor.spec, facts), samples)
+        conditions = self.experts.plausible(samples, self.extractor.spec, facts)
+        verdicts = self.judge_features(features, conditions, samples)
+        return verdicts if facts is None else list(map(self._fitted, verdicts, facts))
+
+    def fit(self, height: int, width: int) -> Window | None:
+        """What of a picture of another size is brought to the model's and judged; None where nothing is known of it."""
+        return None if self.experts is None else self.experts.fit(self.extractor.spec.shape, height, width)
+
+    def _fitted(self, verdict: Verdict, facts: Facts) -> Verdict:
+        """Inconclusive where the file's size tells of something that no expert knows."""
+        if verdict.outcome is not Outcome.NOT_ATTRIBUTED or self.experts is None:
+            return verdict
+        reason = unknown(self.experts.of, facts, self.extractor.spec.shape)
+        doubted = replace(verdict, outcome=Outcome.INCONCLUSIVE, reason=reason, likelihood_ratio=None)
+        return doubted if reason else verdict
 
     def judge_features(
         self, features: Features, conditions: Sequence[Sequence[str]] | None = None, samples: Tensor | None = None

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from morelli.attribution.kinds import detector_from_state
+from morelli.attribution.sizes import FITTED, explaining, share_of, window_of
 from morelli.attribution.turning import FREE, Turning
 from morelli.detectors.protocol import Detector
 from morelli.errors import MismatchError
 from morelli.features.protocol import Facts, SampleSpec
 from morelli.numerics.corruption import Corruptions
 from morelli.numerics.file_form import LEVELS
+from morelli.numerics.perturbations import Window
 from morelli.numerics.sound_history import SoundHistory
 from morelli.numerics.state import State
 
@@ -69,21 +71,36 @@ class Experts:
         for place, coding in enumerate(codings or ("none",) * len(samples)):
             if coding == "none":
                 posterior[place, 0] = 1.0
-        return [
+        found = [
             [first, *(c for c, p in zip(self.of, chances, strict=True) if p >= PLAUSIBLE and c != first)]
             for first, chances in zip(likeliest, posterior.tolist(), strict=True)
         ]
+        for place, about in enumerate(facts or ()):  # a size says what may have happened
+            if (share := share_of(about, spec.shape)) is not None:
+                chances = dict(zip(self.of, posterior[place].tolist(), strict=True))
+                found[place] = sorted(explaining(self.of, share), key=chances.__getitem__, reverse=True)
+        return found
 
     def doubts(self, facts: Sequence[Facts]) -> list[str]:
-        """Of each sample, why no expert can judge it: its file was coded as none of them has learned; else empty."""
-        codings = [str(each.get("coding", "none")) for each in facts]
-        return [
-            ""
-            if self.corruptions.learned(coding)
-            else f"the file is coded as {coding}, and this attributor knows {', '.join(self.of)}. Train it with "
-            f"`--perturb {coding}` too, or give the file as it was made."
-            for coding in codings
-        ]
+        """Of each sample, why no expert can judge it; else empty."""
+        return [self._doubt(str(each.get("coding", "none")), FITTED in each) for each in facts]
+
+    def _doubt(self, coding: str, fitted: bool) -> str:
+        if not self.corruptions.learned(coding):
+            return (
+                f"the file is coded as {coding}, and this attributor knows {', '.join(self.of)}. Train it with "
+                f"`--perturb {coding}` too, or give the file as it was made."
+            )
+        if fitted and coding != "none":
+            return (
+                f"the file is coded as {coding} and of another size than the model's, and no expert knows both "
+                "together. Give the file as it was made."
+            )
+        return ""
+
+    def fit(self, shape: Sequence[int], height: int, width: int) -> Window | None:
+        """What of a picture of another size than [c, h, w] can be judged."""
+        return None if isinstance(self.corruptions, SoundHistory) else window_of(tuple(self.of), shape, height, width)
 
     def state(self, usual: Expert) -> State:
         """`usual` is stored elsewhere, and so not here again."""

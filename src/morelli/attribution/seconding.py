@@ -14,6 +14,7 @@ from morelli.errors import MismatchError, MorelliError, TooFewSamples
 from morelli.features.imprint import orientations
 from morelli.features.protocol import Extractor, Facts, Lenient, Turnable
 from morelli.numerics.calibration import threshold
+from morelli.numerics.perturbations import Window
 
 FIRST, SECOND = "p_first", "p_second"  # notes: what either says alone
 OPINIONS, NOTHING = 2, "none"
@@ -65,6 +66,10 @@ class Seconded:
     @property
     def rate(self) -> float:
         return self.first.rate
+
+    def fit(self, height: int, width: int) -> Window | None:
+        """As the first one has it."""
+        return self.first.fit(height, width)
 
     def judge(self, samples: Tensor, facts: Sequence[Facts] | None = None) -> list[Verdict]:
         """[n, *spec.shape], with the facts of their files → n verdicts. Raises what the extractors raise.

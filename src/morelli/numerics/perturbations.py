@@ -98,7 +98,7 @@ class Crop:
         _check(images)
         height, width = self.size(*images.shape[2:])
         top, left = round((images.shape[2] - height) / 2), round((images.shape[3] - width) / 2)
-        return _resized(images[..., top : top + height, left : left + width], *images.shape[2:])
+        return resized(images[..., top : top + height, left : left + width], *images.shape[2:])
 
     def settings(self) -> dict[str, Any]:
         return {"type": "crop"} | asdict(self)
@@ -120,7 +120,7 @@ class Part(Crop):
         spare = [side - kept for side, kept in zip(frame, size, strict=True)]
         top, left = (int(torch.randint(rest + 1, (), generator=rng, device=rng.device)) for rest in spare)
         part = image[None, :, top : top + size[0], left : left + size[1]]
-        return _resized(part, *frame)[0], (top, left, *size)
+        return resized(part, *frame)[0], (top, left, *size)
 
     def settings(self) -> dict[str, Any]:
         return {"type": "part"} | asdict(self)
@@ -212,7 +212,7 @@ class Resize:
     def apply(self, images: Tensor, rng: torch.Generator) -> Tensor:
         _check(images)
         height, width = (max(1, round(self.factor * side)) for side in images.shape[2:])
-        return _resized(_resized(images, height, width), *images.shape[2:])
+        return resized(resized(images, height, width), *images.shape[2:])
 
     def settings(self) -> dict[str, Any]:
         return {"type": "resize"} | asdict(self)
@@ -316,6 +316,14 @@ def parse(text: str) -> Perturbation:
     return PERTURBATIONS[name](int(numbers[0]) if numbers[0].is_integer() else numbers[0])
 
 
+def resized(images: Tensor, height: int, width: int) -> Tensor:
+    """uint8 [n, c, h, w] → uint8 [n, c, height, width], bilinear, with anti-aliasing where it is smaller."""
+    if not len(images):
+        return images.new_zeros(0, images.shape[1], height, width)
+    size = (height, width)
+    return _eight_bits(functional.interpolate(images.double(), size, mode="bilinear", antialias=True))
+
+
 def _check(images: Tensor, least: int = 1) -> None:
     if images.dtype != torch.uint8 or images.ndim != 4:
         raise MismatchError(
@@ -335,13 +343,6 @@ def _check_quality(quality: int, name: str) -> None:
 
 def _eight_bits(values: Tensor) -> Tensor:
     return values.round().clamp(0, 255).to(torch.uint8)
-
-
-def _resized(images: Tensor, height: int, width: int) -> Tensor:
-    if not len(images):
-        return images.new_zeros(0, images.shape[1], height, width)
-    size = (height, width)
-    return _eight_bits(functional.interpolate(images.double(), size, mode="bilinear", antialias=True))
 
 
 def _recoded(images: Tensor, kind: str, quality: int) -> Tensor:

@@ -1,9 +1,10 @@
-"""Pictures: bytes -> samples with facts about their coding, and samples -> files. Never resized, never repaired."""
+"""Pictures: bytes -> samples with facts about their coding, and samples -> files. Never repaired, seldom resized."""
 
 from __future__ import annotations
 
 import io
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from morelli.errors import MismatchError, UnreadableSample
 from morelli.features.protocol import SampleSpec
 from morelli.numerics.file_form import LEVELS
+from morelli.numerics.perturbations import Window, resized
 from morelli.storage.codings import coding_of, is_lossless_webp
 from morelli.storage.depth import check_depth, from_eight_bits, scaled, span_of, to_eight_bits, to_sixteen_bits
 from morelli.storage.dicom import decode_dicom, is_dicom
@@ -49,18 +51,23 @@ UPRIGHT = {
 SAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}  # Pillow's numbers; grey and rarer ones have no name
 
 
-def decode(data: bytes, spec: SampleSpec, max_pixels: int) -> tuple[Tensor, dict[str, Any]]:
+Fit = Callable[[int, int], Window | None]  # height, width → what of such a picture is brought to the model's size
+
+
+def decode(data: bytes, spec: SampleSpec, max_pixels: int, fit: Fit | None = None) -> tuple[Tensor, dict[str, Any]]:
     """Reads one picture; the format is decided by its first bytes.
 
     Args:
         spec: of 1 or 3 channels. A value v of b bits becomes low + v/(2^b-1) * (high-low); for DICOM see `dicom`. With
             a grid, of a larger picture the window nearest to the middle is read.
         max_pixels: checked against the header, before anything is decoded.
+        fit: of pictures of 8 bits and another size; without it they are refused.
     Returns:
         float32 [1, *spec.shape] in [spec.low, spec.high], and facts: `format`, `mode` as stored, `bits` per
         channel, `levels` that a value can take, `size` [width, height] when upright, `coding` ("none", "jpeg:80", …;
         see `codings`), for JPEG `jpeg_tables` (64 steps each, row by row) and `jpeg_sampling` ("4:4:4", "4:2:2",
-        "4:2:0"; None for grey and rarer ones), for WebP `lossless`, `notes`.
+        "4:2:0"; None for grey and rarer ones), for WebP `lossless`, `notes`; of a picture that was brought to the
+        model's size `fitted`, the window [left, top, width, height] that was.
     Raises:
         MismatchError: another width, height, number of channels or depth.
         UnreadableSample: anything else that is not read. The texts of both start with a verb; the caller puts
@@ -71,10 +78,11 @@ def decode(data: bytes, spec: SampleSpec, max_pixels: int) -> tuple[Tensor, dict
     span_of(spec)
     if channels not in (1, 3):
         raise MismatchError(f"is a picture, read with 1 or 3 channels; this model reads {channels}. Give it its own.")
-    values, facts = _decoded(data, max_pixels, spec)
-    place = _place(spec, *facts["size"])
-    if facts["size"] != [width, height]:
-        top, left = place
+    values, facts = _decoded(data, max_pixels, spec, fit)
+    if window := _window(spec, facts["size"], fit):
+        values = _fitted(values, window, spec, facts)
+    elif facts["size"] != [width, height]:
+        top, left = _place(spec, facts["size"], fit)
         facts["notes"].append(f"the {width}x{height} pixels at ({left}, {top}) were read")
         values = values[top : top + height, left : left + width]
     shares = torch.from_numpy(_with_channels(_shares(values), channels, facts["notes"]))
@@ -102,21 +110,45 @@ def _shares(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return values if values.dtype.kind == "f" else values / float(np.iinfo(values.dtype).max)
 
 
-def _place(spec: SampleSpec, width: int, height: int) -> tuple[int, int]:
+def _place(spec: SampleSpec, size: Sequence[int], fit: Fit | None) -> tuple[int, int]:
     """Top and left of what is read. Raises MismatchError where a picture of that size is not."""
+    width, height = size
     place = spec.place(height, width)
     if place is None:
         reads = f"{spec.shape[2]}x{spec.shape[1]}"
         if spec.form.grid:
             reads += f" from the middle of {spec.least[1]}x{spec.least[0]} or more"
-        raise MismatchError(
-            f"is {width}x{height}; this model reads {reads}. Pictures are never resized: give the file as the "
-            "generator wrote it."
-        )
+        why = "Pictures are not resized" if fit is None else "It knows nothing of what was cut or resized to that"
+        raise MismatchError(f"is {width}x{height}; this model reads {reads}. {why}: give the file as it was made.")
     return place
 
 
-def _decoded(data: bytes, max_pixels: int, spec: SampleSpec | None) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
+def _window(spec: SampleSpec, size: Sequence[int], fit: Fit | None) -> Window | None:
+    width, height = size
+    return None if fit is None or spec.place(height, width) else fit(height, width)
+
+
+def _fitted(
+    values: np.ndarray[Any, Any], window: Window, spec: SampleSpec, facts: dict[str, Any]
+) -> np.ndarray[Any, Any]:
+    """The window at the size of the model's pictures; facts say so."""
+    if values.dtype != np.uint8 or spec.form.levels != LEVELS:
+        raise MismatchError("is of another size than this model's pictures, and not of 8 bits as they are.")
+    top, left, height, width = window
+    part = torch.from_numpy(values[top : top + height, left : left + width].copy())
+    part = part[None] if part.ndim == 2 else part.movedim(2, 0)
+    found = resized(part[None], *spec.shape[1:])[0].movedim(0, 2).numpy()
+    done = "reduced" if height > spec.shape[1] else "enlarged"
+    facts["fitted"] = [left, top, width, height]
+    facts["notes"].append(
+        f"the {width}x{height} pixels at ({left}, {top}) were {done} to {spec.shape[2]}x{spec.shape[1]}"
+    )
+    return found[..., 0] if values.ndim == 2 else found
+
+
+def _decoded(
+    data: bytes, max_pixels: int, spec: SampleSpec | None, fit: Fit | None = None
+) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
     """As stored, uint8 or uint16 [h, w] or [h, w, 3]; of DICOM shares, float64 [h, w]; and facts.
 
     Where a spec reads the picture neither upright nor lying, nothing is decoded.
@@ -130,8 +162,10 @@ def _decoded(data: bytes, max_pixels: int, spec: SampleSpec | None) -> tuple[np.
     with guarded(kind, max_pixels, notes):
         image: Image.Image = Image.open(io.BytesIO(data), formats=[kind])
         _refuse_before_decoding(image, max_pixels)
-        if spec is not None and spec.place(image.width, image.height) is None:
-            _place(spec, image.width, image.height)
+        size = image.width, image.height
+        reads = spec is None or spec.place(*size) or _window(spec, size, fit) or _window(spec, size[::-1], fit)
+        if spec is not None and not reads:
+            _place(spec, size, fit)
         bits = _bits(image, data)
         _verify(data, kind)
         facts: dict[str, Any] = {"format": kind, "mode": image.mode, "bits": bits}

@@ -19,7 +19,7 @@ from morelli.storage import audio
 from morelli.storage.depth import stored
 from morelli.storage.dicom import is_dicom
 from morelli.storage.digests import digest_of
-from morelli.storage.images import decode, decode_any, format_of, from_eight_bits, to_eight_bits, write_image
+from morelli.storage.images import Fit, decode, decode_any, format_of, from_eight_bits, to_eight_bits, write_image
 from morelli.storage.listing import find
 from morelli.storage.listing import shown as _shown
 from morelli.storage.provenance import READ, provenance_of
@@ -110,11 +110,14 @@ def _with_file(path: Path, data: bytes, facts: dict[str, Any]) -> dict[str, Any]
     return found
 
 
-def read(path: Path, spec: SampleSpec, limits: Limits = LIMITS, *, data: bytes | None = None) -> Reading:
+def read(
+    path: Path, spec: SampleSpec, limits: Limits = LIMITS, *, data: bytes | None = None, fit: Fit | None = None
+) -> Reading:
     """Reads one file: one sample from a picture, many from a table, one for each window of sound.
 
     Args:
         data: its content, where that lies elsewhere; `path` is its name then.
+        fit: what of a picture of another size is brought to the model's; see `images.decode`.
     Raises:
         MismatchError: it is sound, but of another size, channel count or column count than `spec`.
         UnreadableSample: everything else that is wrong with the file.
@@ -127,7 +130,7 @@ def read(path: Path, spec: SampleSpec, limits: Limits = LIMITS, *, data: bytes |
             )
         data = _bytes(path, limits.max_bytes) if data is None else data
         if spec.is_image:
-            samples, facts = decode(data, spec, limits.max_pixels)
+            samples, facts = decode(data, spec, limits.max_pixels, fit)
         elif spec.is_audio:
             samples, facts = audio.decode(data, spec, limits.max_values)
         else:
