@@ -77,18 +77,19 @@ class RidgeRecipe:
                 "Without other samples use detector 'mahalanobis'."
             )
         own, other = own.flatten(1).float(), other.flatten(1).float()
-        if not (own.isfinite().all() and other.isfinite().all()):
+        deviation, size = own.std(0), torch.maximum(own.amax(0), -own.amin(0))
+        data = torch.cat([own, other])
+        weights = torch.cat([x.new_full((len(x),), len(data) / (2 * len(x))) for x in (own, other)])
+        centre = weights @ data / len(data)
+        if not (deviation.isfinite().all() and centre.isfinite().all()):  # as cheap as it gets: no pass over the data
             raise OutOfRange("features are not finite; check the range of the samples.")
-        deviation = own.std(0)
-        varying = deviation[deviation > 1e-6 * own.abs().amax(0)]  # beyond rounding
+        varying = deviation[deviation > 1e-6 * size]  # beyond rounding
         if not len(varying):
             raise MorelliError("features of all own samples are the same, so no discriminant can be fitted to them.")
         scale = deviation.clamp_min(LEAST * varying.median())
-        data = torch.cat([own, other]) / scale
         labels = torch.cat([-torch.ones(len(own)), torch.ones(len(other))]).to(data)
-        weights = torch.cat([x.new_full((len(x),), len(data) / (2 * len(x))) for x in (own, other)])
-        centre = (weights[:, None] * data).mean(0)
-        rows = weights.sqrt()[:, None] * data.sub_(centre)
+        centre /= scale
+        rows = data.div_(scale).sub_(centre).mul_(weights.sqrt()[:, None])
         solve = _by_features(rows) if rows.shape[1] < len(rows) else _by_samples(rows)
         targets, one = weights.double().sqrt() * labels.double(), float(rows.norm(dim=1).double().square().mean())
         best = None
