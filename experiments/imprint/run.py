@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from PIL import Image
@@ -24,6 +25,7 @@ import protocol as p  # noqa: E402
 
 sys.path[:0] = [str(HERE), str(HERE.parent / "spectra")]
 import models as spectra  # noqa: E402
+from sizes import SIZES, Make  # noqa: E402
 from table import kin  # noqa: E402
 
 from morelli.app.imprinting import CONDITIONS, misplaced  # noqa: E402
@@ -209,6 +211,34 @@ def read_again(images: torch.Tensor, condition: str, spec: p.morelli.SampleSpec)
     return torch.cat([sample for sample, _ in read]), [facts for _, facts in read]
 
 
+def sizes(run: p.Run, name: str) -> None:
+    """Files of other sizes: cut out anywhere, reduced or enlarged, mostly by other filters than those that trained."""
+
+    def judged() -> dict:
+        siblings = [n for n in others(name) if kin(name, n)][:2]
+        sources = {n: pixels(n, FOREIGN // 2, 300) for n in (*siblings, "dcgan-0")} | {
+            "own": pixels(name, FOREIGN, 301)
+        }
+        attributor, _ = trained(name, pixels(name, OWN, 100))
+        with TemporaryDirectory() as folder:
+            return {
+                kind: {n: told(attributor, images, make, Path(folder) / f"{kind} {n}") for n, images in sources.items()}
+                for kind, make in SIZES.items()
+            }
+
+    run.cell(f"sizes/{name}", judged)
+
+
+def told(attributor: Attributor, images: torch.Tensor, make: Make, folder: Path) -> dict[str, float]:
+    """Shares that are attributed and inconclusive."""
+    folder.mkdir()
+    rng = torch.Generator().manual_seed(9)
+    for i, image in enumerate(images):
+        make(image, rng).save(folder / f"{i:03}.png")
+    found = [each.verdict.outcome.value for each in p.morelli.attribute(folder, attributor).judged]
+    return {outcome: round(found.count(outcome) / len(found), 4) for outcome in ("attributed", "inconclusive")}
+
+
 def baselines(run: p.Run, name: str) -> None:
     """The others have photographs to train on, which the imprint does without."""
     with torch.enable_grad():  # for Deep SAD
@@ -339,6 +369,7 @@ PASSES = {
     "baselines": (baselines, ["lsgan-3", VAE, "wgan-gp-3"]),
     "slow": (slow, ["lsgan-3", VAE, "wgan-gp-3"]),
     "second": (second, [VAE]),
+    "sizes": (sizes, ["lsgan-3", VAE, "wgan-gp-3"]),
     "little": (little, ["dcgan-3", VAE, "wgan-gp-3", "lsgan-3"]),
     "parts": (parts, ["lsgan-3", VAE]),
     "taught": (taught, list(TEACHERS)),

@@ -179,6 +179,19 @@ def second() -> str:
     return "\n".join(lines).strip() or NONE
 
 
+def sizes() -> str:
+    """Files of other sizes: shares attributed, and inconclusive."""
+    found = {key.split("/", 1)[1]: cell for key, cell in cells("sizes").items()}
+    lines = []
+    for target, cell in found.items():
+        names = ["own", *(n for n in next(iter(cell.values())) if n != "own")]
+        lines += ["", row(target, names), "|---" * (len(names) + 1) + "|"]
+        for kind, shares in cell.items():
+            each = ("; ".join(f"{100 * share:.0f}" for share in shares[n].values()) for n in names)
+            lines.append(row(kind, each))
+    return "\n".join(lines).strip() or NONE
+
+
 def little() -> str:
     found = cells("little")
     if not found:
@@ -252,6 +265,7 @@ def main() -> None:
         "An oracle, one orientation: a discriminant that learned from the sibling it judges": oracle(),
         "Against other methods, files as the generators wrote them: siblings; others": against(),
         "Imprint alone; with a search through the whole generator as its second: attributed, %": second(),
+        "Files of other sizes: attributed; inconclusive, %": sizes(),
         "Little data, files as the generators wrote them: mean and worst pair; fresh own samples rejected, %": little(),
         "What the parts are worth: AUROC, %, of the harder of two siblings": parts(),
     }
