@@ -216,9 +216,8 @@ def sizes(run: p.Run, name: str) -> None:
 
     def judged() -> dict:
         siblings = [n for n in others(name) if kin(name, n)][:2]
-        sources = {n: pixels(n, FOREIGN // 2, 300) for n in (*siblings, "dcgan-0")} | {
-            "own": pixels(name, FOREIGN, 301)
-        }
+        sources = {n: pixels(n, FOREIGN // 2, 300) for n in (*siblings, "dcgan-0")}
+        sources["own"] = pixels(name, FOREIGN, 301)
         attributor, _ = trained(name, pixels(name, OWN, 100))
         with TemporaryDirectory() as folder:
             return {
