@@ -16,6 +16,7 @@ from torch.nn import functional
 from morelli.errors import MismatchError, OutOfRange
 
 LARGEST = 16  # factor of a resize
+SIMPLE, PREFERRED = (1.5, 2.0, 3.0, 4.0), 1 / 3  # factors of enlargements that people prefer; how often
 SIDE = 64  # of the paper's images; crops are given in its pixels
 
 Window = tuple[int, int, int, int]  # top, left, height, width
@@ -253,6 +254,9 @@ WHOLE = ("crop", "part", "jpeg", "webp")  # whose numbers are whole
 class Between:
     """Each image is perturbed by a strength of its own, drawn evenly from a range.
 
+    Of enlargements a third is by 1.5, 2, 3 or 4, as far as those are in it: people prefer them, and where pixels fall
+    on pixels an image looks otherwise than next to it.
+
     Attributes:
         kind: a name in `PERTURBATIONS`, but "blur", whose kernels are odd. low, high: of its number.
     """
@@ -277,7 +281,15 @@ class Between:
 
     def drawn(self, n: int, rng: torch.Generator) -> list[Perturbation]:
         """n of them, each of a strength of its own."""
-        return [self._at(share) for share in torch.rand(n, generator=rng, device=rng.device).tolist()]
+        return [self._drawn(share) for share in torch.rand(n, generator=rng, device=rng.device).tolist()]
+
+    def _drawn(self, share: float) -> Perturbation:
+        simple = [factor for factor in SIMPLE if self.kind == "resize" and self.low <= factor <= self.high]
+        if not simple:
+            return self._at(share)
+        if share < PREFERRED:
+            return Resize(simple[int(share / PREFERRED * len(simple))])
+        return self._at((share - PREFERRED) / (1 - PREFERRED))
 
     def points(self) -> tuple[Perturbation, ...]:
         """The weakest, the middle and the strongest; of crops every one."""

@@ -242,6 +242,14 @@ def test_a_range_draws_a_strength_for_every_image() -> None:
     assert parse("jpeg:70..90").apply(images[:0], torch.Generator()).shape == (0, 3, 16, 16)
 
 
+def test_enlargements_prefer_simple_factors() -> None:
+    drawn = [one.factor for one in parse("resize:1.2..3").drawn(600, rng())]  # type: ignore[attr-defined]
+    assert all(150 / 3 < drawn.count(factor) < 250 / 3 for factor in (1.5, 2.0, 3.0))
+    assert min(drawn) < 1.22 and max(drawn) == 3.0
+    reduced = [one.factor for one in parse("resize:0.6..0.9").drawn(600, rng())]  # type: ignore[attr-defined]
+    assert len(set(reduced)) > 590 and 0.6 <= min(reduced) < max(reduced) <= 0.9
+
+
 def test_the_points_of_a_range() -> None:
     assert parse("jpeg:70..86").points() == (Jpeg(70), Jpeg(78), Jpeg(86))  # type: ignore[attr-defined]
     assert parse("crop:60..62").points() == (Crop(60), Crop(61), Crop(62))  # type: ignore[attr-defined]
