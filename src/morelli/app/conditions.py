@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from morelli.app.imprinting import CONDITIONS, LARGE_CONDITIONS
 from morelli.app.imprinting_audio import SOUND_CONDITIONS
 from morelli.app.sources import Samples
-from morelli.errors import MismatchError
+from morelli.errors import MismatchError, OutOfRange
 from morelli.features.imprint import LARGEST
 from morelli.features.protocol import SampleSpec
 from morelli.numerics.eight_bits import LEAST
 from morelli.numerics.file_form import LEVELS
-from morelli.numerics.perturbations import parse
+from morelli.numerics.perturbations import Between, Part, parse
 from morelli.numerics.sound_perturbations import parse_sound, suits
+
+PART = 8  # pixels a side, at least
 
 
 def conditions_of(own: Samples, spec: SampleSpec, asked: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
@@ -22,7 +24,7 @@ def conditions_of(own: Samples, spec: SampleSpec, asked: Sequence[str]) -> tuple
     Raises MismatchError where they leave none and one was made, OutOfRange for what is no perturbation.
     """
     for text in asked:
-        parse(text)
+        _check_parts(text, spec)
     lossy = {facts.get("coding", "none") for facts in own.facts} - {"none"}
     small = min(spec.shape[1:]) < LEAST
     levels = spec.form.levels
@@ -57,6 +59,15 @@ def conditions_of(own: Samples, spec: SampleSpec, asked: Sequence[str]) -> tuple
             "that. Give files without loss, as PNG, or leave `perturb` out."
         )
     return ("none",), ["own samples are lossy files: samples that are coded in another way may not be attributed."]
+
+
+def _check_parts(text: str, spec: SampleSpec) -> None:
+    """Raises OutOfRange where parts are too small to be compared with anything, and for what is no perturbation."""
+    happened = parse(text)
+    points = happened.points() if isinstance(happened, Between) else (happened,)
+    least = min((min(point.size(*spec.shape[1:])) for point in points if isinstance(point, Part)), default=PART)
+    if least < PART:
+        raise OutOfRange(f"'{text}' leaves {least} pixels a side of {spec.shape}; expected {PART} or more.")
 
 
 def sound_conditions_of(own: Samples, asked: Sequence[str], rate: int | None) -> tuple[tuple[str, ...], list[str]]:

@@ -65,7 +65,7 @@ def fit_imprint(
         chosen = torch.randperm(len(other), generator=rng)[:MOST] if len(other) > MOST else torch.arange(len(other))
         foreign = torch.cat([foreign, other[chosen]])
     parts = [stored(some, spec) for some in (own, foreign, held_out)]
-    pixels = [None if len(conditions) == 1 else to_eight_bits(some, spec) for some in parts]
+    pixels = [None if tuple(conditions) == ("none",) else to_eight_bits(some, spec) for some in parts]
     of: dict[str, Expert] = {}
     apart: dict[str, float] = {}
     places: list[Places | None] = []
@@ -75,7 +75,7 @@ def fit_imprint(
         mine, theirs, fresh = (
             _changed(extractor, *some, condition, rng, device, progress) for some in zip(parts, pixels, strict=True)
         )
-        detector = recipe.fit(mine.learned, theirs.learned, seed)
+        detector = recipe.fit(_learned(extractor, mine), _learned(extractor, theirs), seed)
         judged = fresh if len(held_out) else mine
         every = scores_in(condition, extractor, detector, judged.samples, judged.values, any_orientation)
         scores = every[0] if len(held_out) else detector.left_out.cpu()
@@ -87,7 +87,7 @@ def fit_imprint(
                 places.append(fit_places(extractor, detector, fresh.values, condition if len(conditions) > 1 else ""))
         of[condition], apart[condition] = Expert(detector, scores, turning), round(detector.separated, 4)
     experts = None
-    if pixels[0] is not None:
+    if pixels[0] is not None and len(conditions) > 1:
         experts = Experts(Corruptions.fit(pixels[0][:LOOKED_AT], tuple(conditions), seed=seed), of)
     card = {"separated": apart, "calibrated": "held out" if len(held_out) else LEFT_OUT}
     first = of[conditions[0]]
@@ -106,11 +106,18 @@ def fit_imprint(
 
 @dataclass(frozen=True, eq=False)
 class _Changed:
-    """Samples after what happened, their features as they are seen, and those to learn from: parts where they were."""
+    """Samples after what happened, their features, and where in the whole image each lay if they are parts."""
 
     samples: Tensor
     values: Tensor
-    learned: Tensor
+    windows: Sequence[Window] = ()
+
+
+def _learned(extractor: Imprint, changed: _Changed) -> Tensor:
+    """Features to learn from: of parts, with their places."""
+    if not changed.windows:
+        return changed.values
+    return placed(extractor, changed.samples, changed.values, changed.windows)
 
 
 def _changed(
@@ -134,8 +141,7 @@ def _changed(
             changed = happened.apply(pixels, rng)
         samples = from_eight_bits(changed, extractor.spec)
     samples = samples.to(device)
-    values = extractor.extract(samples, progress).values
-    return _Changed(samples, values, placed(extractor, samples, values, windows) if windows else values)
+    return _Changed(samples, extractor.extract(samples, progress).values, windows)
 
 
 def misplaced(images: Tensor, rng: torch.Generator) -> Tensor:

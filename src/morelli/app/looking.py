@@ -21,6 +21,7 @@ from morelli.features.imprint import Imprint
 from morelli.features.protocol import SampleSpec, Turnable
 from morelli.numerics.calibration import threshold, usual
 from morelli.numerics.file_form import USUAL
+from morelli.numerics.perturbations import Window
 from morelli.storage.depth import to_eight_bits
 from morelli.storage.figures import map_uri, picture_uri, scale_uri
 from morelli.storage.images import Fit
@@ -43,11 +44,17 @@ def read_again(verdict: Mapping[str, Any], spec: SampleSpec) -> Reading | None:
 
 
 def _window_said(facts: Mapping[str, Any]) -> Fit | None:
-    """What was read of a picture of another size."""
-    if FITTED not in facts:
+    """What was read of a picture of another size, if it still has that."""
+    window, size = facts.get(FITTED), facts.get("size")
+    if not (isinstance(window, list) and len(window) == 4 and all(isinstance(each, int) for each in window)):
         return None
-    left, top, width, height = facts[FITTED]
-    return lambda *size: (top, left, height, width)
+    left, top, width, height = window
+
+    def fit(high: int, wide: int) -> Window | None:
+        inside = 0 <= top < top + height <= high and 0 <= left < left + width <= wide
+        return (top, left, height, width) if size == [wide, high] and inside else None
+
+    return fit
 
 
 def picture(reading: Reading, spec: SampleSpec, side: int) -> str:

@@ -74,7 +74,7 @@ class Scorer:
             spec = self.attributor.extractor.spec
             data = self._contents.of(item)
             return read(Path(item.name), spec, self._limits, data=data, fit=self.attributor.fit)
-        except MismatchError as error:  # a sound file of another size: nothing can be said
+        except MismatchError as error:  # a sound file of a size of which nothing is known
             return JudgedFile(item.name, Verdict(Outcome.INCONCLUSIVE, reason=str(error)), {}).to_dict()
         except UnreadableSample as error:
             return dict.fromkeys(COLUMNS) | {"outcome": REFUSED} | RefusedFile(item.name, str(error)).to_dict()

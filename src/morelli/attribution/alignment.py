@@ -28,17 +28,26 @@ def sizes_of(extractor: Extractor, condition: str) -> tuple[Size, ...]:
         return ()
     happened = parse(condition) if condition else None
     points = happened.points() if isinstance(happened, Between) else (happened,)
-    return tuple(point.size(*extractor.spec.shape[1:]) for point in points if isinstance(point, Part))
+    found = (point.size(*extractor.spec.shape[1:]) for point in points if isinstance(point, Part))
+    return tuple(dict.fromkeys(found))
 
 
 def scores_in(
-    condition: str, extractor: Extractor, detector: Detector, samples: Tensor, values: Tensor, any_orientation: bool
+    condition: str,
+    extractor: Extractor,
+    detector: Detector,
+    samples: Tensor | None,
+    values: Tensor,
+    any_orientation: bool,
 ) -> Tensor:
-    """Scores [k, n] in each orientation, upright first, of samples in a condition with features [n, …]."""
+    """Scores [k, n] in each orientation, upright first, of samples in a condition with features [n, …].
+
+    The samples themselves are asked for only where parts are searched for.
+    """
     sizes = sizes_of(extractor, condition)
     if not sizes:
         return scores_by_orientation(extractor, detector, values, any_orientation)
-    assert isinstance(extractor, Imprint) and isinstance(detector, Stacked)
+    assert isinstance(extractor, Imprint) and isinstance(detector, Stacked) and samples is not None
     turns = extractor.turns if any_orientation else extractor.turns[:1]
     return aligned_scores(extractor, detector, samples.to(values.device), values, sizes, turns).cpu()
 

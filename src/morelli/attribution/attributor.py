@@ -16,7 +16,7 @@ from morelli.attribution.kinds import detector_from_state, extractor_from_state
 from morelli.attribution.places import Places, fit_places
 from morelli.attribution.population import Population
 from morelli.attribution.report import Outcome, Verdict
-from morelli.attribution.sizes import unknown
+from morelli.attribution.sizes import FITTED, unknown
 from morelli.attribution.turning import FREE, Turning
 from morelli.detectors.folds import Folds
 from morelli.detectors.protocol import Detector, DetectorRecipe, Progress
@@ -92,30 +92,36 @@ class Attributor:
         if self.experts is None:
             return self.judge_features(features)
         if facts is not None:
-            doubts = zip(features.reasons, self.experts.doubts(facts), strict=True)
+            doubts = zip(features.reasons, self.experts.doubts(facts, self.extractor.spec), strict=True)
             features = replace(features, reasons=tuple(one or other for one, other in doubts))
         conditions = self.experts.plausible(samples, self.extractor.spec, facts)
         verdicts = self.judge_features(features, conditions, samples)
-        return verdicts if facts is None else list(map(self._fitted, verdicts, facts))
+        return verdicts if facts is None else list(map(self._sized, verdicts, facts))
 
     def fit(self, height: int, width: int) -> Window | None:
         """What of a picture of another size is brought to the model's and judged; None where nothing is known of it."""
-        return None if self.experts is None else self.experts.fit(self.extractor.spec.shape, height, width)
+        spec = self.extractor.spec
+        if self.experts is None or spec.form.grid:  # pictures of every size are the model's
+            return None
+        return self.experts.fit(spec.shape, height, width)
 
-    def _fitted(self, verdict: Verdict, facts: Facts) -> Verdict:
-        """Inconclusive where the file's size tells of something that no expert knows."""
-        if verdict.outcome is not Outcome.NOT_ATTRIBUTED or self.experts is None:
+    def _sized(self, verdict: Verdict, facts: Facts) -> Verdict:
+        """Of a file of another size: inconclusive where it may have come from something that no expert knows.
+
+        Without a likelihood ratio, as populations are of files of the model's size.
+        """
+        if self.experts is None or FITTED not in facts:
             return verdict
-        reason = unknown(self.experts.of, facts, self.extractor.spec.shape)
-        doubted = replace(verdict, outcome=Outcome.INCONCLUSIVE, reason=reason, likelihood_ratio=None)
-        return doubted if reason else verdict
+        verdict = replace(verdict, likelihood_ratio=None)
+        objects = verdict.outcome is Outcome.NOT_ATTRIBUTED
+        reason = unknown(self.experts.of, facts, self.extractor.spec.shape) if objects else ""
+        return replace(verdict, outcome=Outcome.INCONCLUSIVE, reason=reason) if reason else verdict
 
     def judge_features(
         self, features: Features, conditions: Sequence[Sequence[str]] | None = None, samples: Tensor | None = None
     ) -> list[Verdict]:
         """Verdicts from features of this attributor's own extractor; `conditions` that each of `samples` may be in."""
-        seen = features.values if samples is None else samples
-        scores, chances, free, turns, judges = self._scores(features.values, conditions, seen)
+        scores, chances, free, turns, judges = self._scores(features.values, conditions, samples)
         names = self.extractor.orientations if self.any_orientation and isinstance(self.extractor, Turnable) else None
         saturated = saturated_share(features)
         known: dict[str, Any] = {}  # false-attribution rates by condition
@@ -159,7 +165,7 @@ class Attributor:
         return found | {"false_attribution": known[where]}
 
     def _scores(
-        self, values: Tensor, conditions: Sequence[Sequence[str]] | None, samples: Tensor
+        self, values: Tensor, conditions: Sequence[Sequence[str]] | None, samples: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, list[int], list[str]]:
         """Of each sample the score, p-value, p-value if turning were free, orientation and name of a condition.
 
@@ -176,7 +182,8 @@ class Attributor:
             asked = torch.tensor([i for i in range(len(values)) if conditions is None or name in conditions[i]]).long()
             if len(asked):
                 there = asked.to(values.device)
-                about = samples[there], values[there], self.any_orientation
+                seen = None if samples is None else samples[there]
+                about = seen, values[there], self.any_orientation
                 every = scores_in(name, self.extractor, expert.detector, *about)
                 found, ways = expert.turning.least(every)
                 p = p_values(expert.held_out, found)

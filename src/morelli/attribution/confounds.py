@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from morelli.attribution.sizes import FITTED
+
 FEWEST = 3  # files of either outcome, from which their storage is held against it
 MOST = 50  # values of a fact that are counted
 NAMES = {"coding": "coding", "mode": "colour mode", "bits": "depth", "size": "size"}
@@ -62,7 +64,7 @@ def confounds(
     for name, here in stored_as(facts).items():
         mine = (own or {}).get(name, {})
         if mine and here not in mine:
-            known = name == "coding" and here in learned
+            known = (name == "coding" and here in learned) or (name == "size" and FITTED in facts)
             explains = outcome == "not attributed" and not known
             text = f"The file is {_said(here, name)}; own samples are {_list(mine, name)}."
             if not known:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from morelli.attribution.kinds import detector_from_state
-from morelli.attribution.sizes import FITTED, explaining, share_of, window_of
+from morelli.attribution.sizes import explaining, share_of, window_of
 from morelli.attribution.turning import FREE, Turning
 from morelli.detectors.protocol import Detector
 from morelli.errors import MismatchError
@@ -76,22 +76,27 @@ class Experts:
             for first, chances in zip(likeliest, posterior.tolist(), strict=True)
         ]
         for place, about in enumerate(facts or ()):  # a size says what may have happened
-            if (share := share_of(about, spec.shape)) is not None:
+            if (share := share_of(about, spec.shape)) is not None and (named := explaining(self.of, share)):
                 chances = dict(zip(self.of, posterior[place].tolist(), strict=True))
-                found[place] = sorted(explaining(self.of, share), key=chances.__getitem__, reverse=True)
+                found[place] = sorted(named, key=chances.__getitem__, reverse=True)
         return found
 
-    def doubts(self, facts: Sequence[Facts]) -> list[str]:
+    def doubts(self, facts: Sequence[Facts], spec: SampleSpec) -> list[str]:
         """Of each sample, why no expert can judge it; else empty."""
-        return [self._doubt(str(each.get("coding", "none")), FITTED in each) for each in facts]
+        return [self._doubt(str(each.get("coding", "none")), share_of(each, spec.shape)) for each in facts]
 
-    def _doubt(self, coding: str, fitted: bool) -> str:
+    def _doubt(self, coding: str, share: float | None) -> str:
         if not self.corruptions.learned(coding):
             return (
                 f"the file is coded as {coding}, and this attributor knows {', '.join(self.of)}. Train it with "
                 f"`--perturb {coding}` too, or give the file as it was made."
             )
-        if fitted and coding != "none":
+        if share is not None and not explaining(self.of, share):
+            return (
+                f"the file is {share:.2f} times as large as the model's pictures, and this attributor knows "
+                f"{', '.join(self.of)}, which do not explain it. Give the file as it was made."
+            )
+        if share is not None and coding != "none":
             return (
                 f"the file is coded as {coding} and of another size than the model's, and no expert knows both "
                 "together. Give the file as it was made."
@@ -100,7 +105,7 @@ class Experts:
 
     def fit(self, shape: Sequence[int], height: int, width: int) -> Window | None:
         """What of a picture of another size than [c, h, w] can be judged."""
-        return None if isinstance(self.corruptions, SoundHistory) else window_of(tuple(self.of), shape, height, width)
+        return None if isinstance(self.corruptions, SoundHistory) else window_of(self.of, shape, height, width)
 
     def state(self, usual: Expert) -> State:
         """`usual` is stored elsewhere, and so not here again."""

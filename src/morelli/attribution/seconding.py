@@ -130,7 +130,7 @@ class Seconded:
         if kind == NOTHING:
             return True
         if experts is not None:
-            return kind in {name.split(":")[0] for name in experts.of}
+            return condition in experts.of or (kind != "resize" and kind in {name.split(":")[0] for name in experts.of})
         told = kind != "jpeg" or str(facts.get("coding", NOTHING)).startswith(kind)
         return told and isinstance(extractor, Lenient) and kind in extractor.bears
 

@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from morelli.errors import MismatchError, OutOfRange
 
-LARGEST = 16  # factor of a resize
+MOST = 16  # factor of a resize
+AT_ONCE = 2**22  # values that are resized together
 SIMPLE, PREFERRED = (1.5, 2.0, 3.0, 4.0), 1 / 3  # factors of enlargements that people prefer; how often
 SIDE = 64  # of the paper's images; crops are given in its pixels
 
@@ -205,15 +206,15 @@ class Resize:
     factor: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.factor <= LARGEST:
-            raise OutOfRange(
-                f"a resize has factor {self.factor}; expected one in (0, {LARGEST}], for example resize:0.5."
-            )
+        if not 0 < self.factor <= MOST:
+            raise OutOfRange(f"a resize has factor {self.factor}; expected one in (0, {MOST}], for example resize:0.5.")
 
     def apply(self, images: Tensor, rng: torch.Generator) -> Tensor:
         _check(images)
         height, width = (max(1, round(self.factor * side)) for side in images.shape[2:])
-        return resized(resized(images, height, width), *images.shape[2:])
+        pixels = max(height * width, images.shape[2] * images.shape[3])
+        some = images.split(max(1, AT_ONCE // (images.shape[1] * pixels)))
+        return torch.cat([resized(resized(part, height, width), *images.shape[2:]) for part in some])
 
     def settings(self) -> dict[str, Any]:
         return {"type": "resize"} | asdict(self)

@@ -137,7 +137,7 @@ def _fitted(
     top, left, height, width = window
     part = torch.from_numpy(values[top : top + height, left : left + width].copy())
     part = part[None] if part.ndim == 2 else part.movedim(2, 0)
-    found = resized(part[None], *spec.shape[1:])[0].movedim(0, 2).numpy()
+    found = torch.stack([resized(channel[None, None], *spec.shape[1:])[0, 0] for channel in part], 2).numpy()
     done = "reduced" if height > spec.shape[1] else "enlarged"
     facts["fitted"] = [left, top, width, height]
     facts["notes"].append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,18 @@ from PIL import Image
 from toys import imprinting_samples
 
 from morelli import Attributor, Outcome, SampleSpec
+from morelli.app.conditions import conditions_of
 from morelli.app.imprinting import fit_imprint
+from morelli.app.looking import read_again
 from morelli.app.scorer import Scorer
-from morelli.app.sources import silent
+from morelli.app.sources import Samples, silent
 from morelli.attribution.alignment import aligned_scores, placed, scores_in, sizes_of
-from morelli.attribution.sizes import explaining, unknown, window_of
+from morelli.attribution.seconding import Seconded
+from morelli.attribution.sizes import explaining, share_of, unknown, window_of
 from morelli.detectors.stacked import StackedRecipe
+from morelli.errors import OutOfRange
 from morelli.features.imprint import Imprint, orientations
+from morelli.numerics.file_form import FileForm
 from morelli.numerics.perturbations import Part, parse
 from morelli.storage.images import from_eight_bits, to_eight_bits
 from morelli.storage.shards import items
@@ -72,7 +78,7 @@ def test_the_least_score_is_that_of_the_best_place_tried_one_by_one() -> None:
 
 def test_only_parts_of_whole_imprints_are_searched_for() -> None:
     small, tiled = Imprint(SPEC), Imprint(SampleSpec((3, 128, 128)))
-    assert sizes_of(small, "part:60..62") == ((30, 30), (30, 30), (31, 31))
+    assert sizes_of(small, "part:60..62") == ((30, 30), (31, 31))
     assert sizes_of(small, "crop:60") == sizes_of(small, "none") == sizes_of(small, "") == ()
     assert sizes_of(tiled, "part:60..62") == ()
 
@@ -99,6 +105,17 @@ def test_what_explains_a_size() -> None:
     assert window_of(CONDITIONS, (3, 32, 64), 64, 128) == (0, 0, 64, 128)
     assert window_of(CONDITIONS, (3, 64, 64), 55, 90) is None
     assert window_of(CONDITIONS, (3, 64, 64), 20, 20) is None
+    assert window_of(CONDITIONS, (3, 56, 64), 64, 56) is None  # on its side
+    assert window_of(CONDITIONS, (3, 32, 64), 1, 1) is None
+
+
+def test_every_size_that_is_read_is_explained() -> None:
+    for shape in ((3, 32, 64), (3, 64, 48), (1, 24, 24)):
+        for height in range(10, 90):
+            for width in range(10, 90):
+                if window_of(CONDITIONS, shape, height, width):
+                    share = share_of({"fitted": [], "size": [width, height]}, shape)
+                    assert share is not None and explaining(CONDITIONS, share)
 
 
 def test_an_objection_counts_only_where_every_explanation_is_known() -> None:
@@ -106,9 +123,12 @@ def test_an_objection_counts_only_where_every_explanation_is_known() -> None:
         side = min(width, height)
         return unknown(conditions, {"fitted": [0, 0, side, side], "size": [width, height]}, (3, 64, 64))
 
-    assert said(55, 55) == said(128, 128) == said(60, 54) == ""
+    assert said(55, 55) == said(128, 128) == ""
+    assert "other proportions" in said(60, 54)
+    assert "part:48" in said(48, 48)
+    assert "resize:0.86" in said(55, 55, ("none", "part:52..62"))
+    assert "part:52..62" in said(128, 128, ("none", "crop:52..62", "resize:1.2..3"))
     assert unknown(CONDITIONS, {"size": [64, 64]}, (3, 64, 64)) == ""
-    assert "`--perturb part:40`" in said(40, 40)
     assert "stretched" in said(128, 100)
 
 
@@ -168,3 +188,40 @@ def test_a_part_knows_its_window() -> None:
     image = to_eight_bits(imprinting_samples(1, 3), SPEC)[0]
     enlarged, window = Part(64).cut(image, torch.Generator().manual_seed(0))
     assert window == (0, 0, 32, 32) and torch.equal(enlarged, image)
+
+
+def test_a_second_that_knows_nothing_of_a_size_says_so(attributor: Attributor, files: dict[str, list[Path]]) -> None:
+    samples = imprinting_samples(240, 12)
+    given = {"rate": 0.05, "any_orientation": True, "turned": True, "seed": 0, "device": "cpu", "stage": silent}
+    conditions = ("none", "resize:0.6..0.9")
+    other = fit_imprint(Imprint(SPEC), samples[:160], samples[160:], None, conditions=conditions, **given)
+    both = Seconded(attributor, other)
+    rows = [row[0] for row in Scorer(both)(items(files["enlarged-0"][:5]))]  # type: ignore[arg-type]
+    assert {row["outcome"] for row in rows} == {"inconclusive"}
+    assert all("do not explain it" in row["reason"] for row in rows)
+    assert [row[0]["outcome"] for row in Scorer(both)(items(files["reduced-0"]))].count("attributed") >= 16
+
+
+def test_a_changed_file_is_not_looked_at(attributor: Attributor, tmp_path: Path) -> None:
+    path = tmp_path / "one.png"
+    Image.new("RGB", (40, 32), "red").resize((80, 64)).save(path)
+    row = Scorer(attributor)(items([path]))[0][0]
+    assert row["facts"]["fitted"] == [8, 0, 64, 64]
+    assert read_again(row, SPEC) is not None
+    for facts in ({"fitted": [0, 40, 64, 64]}, {"fitted": "all"}, {"size": [1, 1]}):
+        assert read_again(row | {"facts": row["facts"] | facts}, SPEC) is None
+    Image.new("RGB", (4, 4), "red").save(path)
+    assert read_again(row, SPEC) is None
+
+
+def test_models_of_every_size_resize_nothing(attributor: Attributor) -> None:
+    windowed = Imprint(SampleSpec((3, 32, 32), form=FileForm(grid=8)))
+    assert attributor.fit(64, 64) == (0, 0, 64, 64)
+    assert replace(attributor, extractor=windowed).fit(64, 64) is None
+    assert replace(attributor, experts=None).fit(64, 64) is None
+
+
+def test_parts_that_are_too_small_are_refused() -> None:
+    samples = Samples(imprinting_samples(10, 1), [{}] * 10, {})
+    with pytest.raises(OutOfRange, match="leaves 6 pixels a side"):
+        conditions_of(samples, SPEC, ["part:12..20"])

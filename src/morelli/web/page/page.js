@@ -44,7 +44,7 @@ function describe() {
   at("question").textContent = one ? `Did ${shortName(one.name)} make it?` : "Which known model made it?";
   at("about").textContent = (one ? `${one.promise} ` : "") + known;
   const reads = one ? one.reads : { kind: "picture", formats: ["PNG", "JPEG", "WebP", "BMP", "TIFF"] };
-  const shape = reads.shape?.length === 3 ? `${reads.shape[2]} × ${reads.shape[1]} pixels${reads.larger ? " or more" : ""}, as the generator wrote them; ` : "";
+  const shape = reads.shape?.length === 3 ? `${reads.shape[2]} × ${reads.shape[1]} pixels${reads.larger ? " or more" : ""}, best as the generator wrote them; ` : "";
   at("accepts").textContent = `${reads.formats.join(", ")}. ${shape ? `Pictures of ${shape}u` : "U"}p to ${size} MB each, several at once if you like.`;
   at("limits").textContent = "A verdict is about one model. Models that share its last layers are attributed together, and traces can be removed or imitated.";
 }
