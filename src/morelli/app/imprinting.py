@@ -25,9 +25,7 @@ CONDITIONS = (
     *("none", "jpeg:86..98", "jpeg:70..86", "webp:70..95", "noise:0.01..0.05", "noise:0.05..0.12", "blur:3"),
     *("part:52..62", "resize:0.6..0.9", "resize:1.2..3"),
 )
-LARGE_CONDITIONS = tuple(
-    each.replace("part", "crop") for each in CONDITIONS
-)  # of images whose parts are not searched for
+LARGE_CONDITIONS = tuple(each.replace("part", "crop") for each in CONDITIONS)  # where no parts are searched for
 MOST = 2000  # own samples, and other ones, that a detector is fitted on
 LEFT_OUT = "left out in turn"  # how few own samples calibrate, on the card
 LOOKED_AT = 300  # own samples from which the look of every condition is learned

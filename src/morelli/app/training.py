@@ -97,7 +97,7 @@ def train(
         upright: of "imprint": attribute no sample that was mirrored or turned since it was made.
         perturb: immunised training: send each own and other sample through one of these, in turn, for example
             ("none", "jpeg:80"); see `numerics.perturbations.parse`. Imprints learn each apart, and tell from a sample's
-            file and pixels what happened to it; by default they know `app.imprinting.CONDITIONS`.
+            file and pixels what happened to it; by default they know what `app.conditions` names.
         folds: hold nothing out, but calibrate by so many folds, each scored by a detector that was fitted without it:
             for little data. It costs so many fits; see `detectors.folds` for what the rate means then.
         restarts, steps, start: of the search of "sm-inv" and, but for the start, "latent"; see
