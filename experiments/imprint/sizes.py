@@ -26,7 +26,6 @@ SIZES: dict[str, Make] = {
     "cut, 48x48": lambda image, rng: drawn(cut(image, 48, 48, rng)),
     "reduced to 48, bicubic": lambda image, rng: drawn(image, (48, 48)),
     "reduced to 48, box": lambda image, rng: drawn(image, (48, 48), "BOX"),
-    "enlarged to 70, bicubic": lambda image, rng: drawn(image, (70, 70)),
     "enlarged to 128, nearest": lambda image, rng: drawn(image, (128, 128), "NEAREST"),
     "enlarged to 256, Lanczos": lambda image, rng: drawn(image, (256, 256), "LANCZOS"),
     "cut, 55x55, enlarged to 128": lambda image, rng: drawn(cut(image, 55, 55, rng), (128, 128)),

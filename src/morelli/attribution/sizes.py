@@ -10,7 +10,7 @@ from morelli.numerics.perturbations import SIDE, Between, Part, Perturbation, Re
 
 FITTED = "fitted"  # fact: left, top, width and height of what was brought to the model's size
 SLACK = 0.01  # of a share: half a pixel of 64
-REDUCED, ENLARGED = (0.95, 1.08), (0.9, 2.0)  # times the factors learned, least and most: hardly another look
+FURTHER = 2.0  # times the largest factor learned: still larger ones hardly look otherwise
 TRIMMED, STRETCHED = 1.34, 1.02  # how far the proportions may be from the model's; from where on that counts
 
 
@@ -89,5 +89,5 @@ def _is_reduced(points: Sequence[Perturbation], share: float) -> bool:
     factors = [point.factor for point in points if isinstance(point, Resize)]
     if not factors or (share < 1) != (max(factors) < 1):
         return False
-    least, most = ENLARGED if share > 1 else REDUCED
-    return least * min(factors) <= share <= most * max(factors)
+    most = max(factors) + SLACK if share < 1 else FURTHER * max(factors)
+    return min(factors) - SLACK <= share <= most

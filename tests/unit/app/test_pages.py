@@ -401,6 +401,7 @@ def test_one_threshold_is_drawn_for_one_condition_alone(tmp_path: Path) -> None:
 def test_a_page_reads_each_file_once(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report = attribute(["mine", "theirs"], "declared.attributor")
     read = []
-    monkeypatch.setattr(looking, "read", lambda path, spec: read.append(path.name) or samples.read(path, spec))
+    again = lambda path, *about, **more: read.append(path.name) or samples.read(path, *about, **more)  # noqa: E731
+    monkeypatch.setattr(looking, "read", again)
     report_html(report, "declared.attributor")
     assert len(read) == len(report.judged) == 8

@@ -99,8 +99,9 @@ def test_what_explains_a_size() -> None:
     assert explaining(CONDITIONS, 55 / 64) == ["part:52..62", "resize:0.6..0.9"]
     assert explaining(CONDITIONS, 0.65) == ["resize:0.6..0.9"]
     assert explaining(CONDITIONS, 2.0) == ["resize:1.2..3", "part:52..62"]
-    assert explaining(CONDITIONS, 0.5) == explaining(CONDITIONS, 7.0) == explaining(["none", "crop:55"], 0.9) == []
-    assert explaining(["mp3:64"], 0.9) == []
+    assert explaining(CONDITIONS, 0.95) == ["part:52..62"]
+    assert not any(explaining(CONDITIONS, share) for share in (0.5, 1.1, 7.0))
+    assert explaining(["none", "crop:55"], 0.9) == explaining(["mp3:64"], 0.9) == []
     assert window_of(CONDITIONS, (3, 64, 64), 55, 60) == (0, 2, 55, 55)
     assert window_of(CONDITIONS, (3, 32, 64), 64, 128) == (0, 0, 64, 128)
     assert window_of(CONDITIONS, (3, 64, 64), 55, 90) is None
@@ -126,6 +127,7 @@ def test_an_objection_counts_only_where_every_explanation_is_known() -> None:
     assert said(55, 55) == said(128, 128) == ""
     assert "other proportions" in said(60, 54)
     assert "part:48" in said(48, 48)
+    assert "resize:0.95" in said(61, 61)
     assert "resize:0.86" in said(55, 55, ("none", "part:52..62"))
     assert "part:52..62" in said(128, 128, ("none", "crop:52..62", "resize:1.2..3"))
     assert unknown(CONDITIONS, {"size": [64, 64]}, (3, 64, 64)) == ""
