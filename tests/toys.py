@@ -10,12 +10,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from morelli import Head, TorchGenerator
+from morelli import Head, SampleSpec, TorchGenerator
 from morelli.generators.capture import capture
 from morelli.generators.small_gans import initialise
 from morelli.generators.style_gan import StyledConv, StyleGenerator
 from morelli.generators.tiny_autoencoder import tiny_decoder, tiny_encoder
+from morelli.numerics.perturbations import parse
 from morelli.numerics.program import Program
+from morelli.storage.images import from_eight_bits, to_eight_bits
 
 LATENT = 12
 
@@ -239,3 +241,9 @@ def write_tiny_autoencoder(folder: Path, seed: int = 0, width: int = 8) -> Path:
 def toy_samples(name: str, n: int, seed: int = 5, generator_seed: int = 0) -> Tensor:
     """[n, *shape] of the toy generator with weights from `generator_seed`."""
     return toy_generator(name, generator_seed).samples(n, seed)
+
+
+def changed(samples: Tensor, spec: SampleSpec, condition: str) -> Tensor:
+    """What a condition leaves of samples [n, *spec.shape] that went through eight bits."""
+    pixels = parse(condition).apply(to_eight_bits(samples, spec), torch.Generator().manual_seed(3))
+    return from_eight_bits(pixels, spec)

@@ -22,7 +22,7 @@ from morelli.errors import MismatchError, MorelliError, OutOfRange, TooFewSample
 from morelli.features.protocol import Facts, SampleSpec
 from morelli.numerics.calibration import relative
 from morelli.numerics.likelihood_ratio import KINDS
-from morelli.numerics.perturbations import Between, Jpeg, Perturbation, Webp, parse
+from morelli.numerics.perturbations import Jpeg, Perturbation, Webp, drawn, parse
 from morelli.storage.bundle import check_free
 from morelli.storage.images import from_eight_bits, to_eight_bits
 from morelli.storage.samples import Reading, find, read
@@ -220,8 +220,7 @@ def changed(pixels: Tensor, condition: str, rng: torch.Generator) -> tuple[Tenso
     """uint8 [n, c, h, w] in a condition, of a strength of its own for each where that is a range, with the facts that
     files of it would give: JPEG and WebP say how they are coded.
     """
-    wanted = parse(condition)
-    each = wanted.drawn(len(pixels), rng) if isinstance(wanted, Between) else [wanted] * len(pixels)
+    each = drawn(parse(condition), len(pixels), rng)
     copied = [one.apply(image[None], rng) for one, image in zip(each, pixels, strict=True)]
     return torch.cat(copied), [{"coding": _coding(one)} for one in each]
 

@@ -12,7 +12,7 @@ from morelli.features.imprint import LARGEST
 from morelli.features.protocol import SampleSpec
 from morelli.numerics.eight_bits import LEAST
 from morelli.numerics.file_form import LEVELS
-from morelli.numerics.perturbations import Between, Part, parse
+from morelli.numerics.perturbations import Part, parse, points_of
 from morelli.numerics.sound_perturbations import parse_sound, suits
 
 PART = 8  # pixels a side, at least
@@ -63,8 +63,7 @@ def conditions_of(own: Samples, spec: SampleSpec, asked: Sequence[str]) -> tuple
 
 def _check_parts(text: str, spec: SampleSpec) -> None:
     """Raises OutOfRange where parts are too small to be compared with anything, and for what is no perturbation."""
-    happened = parse(text)
-    points = happened.points() if isinstance(happened, Between) else (happened,)
+    points = points_of(parse(text))
     least = min((min(point.size(*spec.shape[1:])) for point in points if isinstance(point, Part)), default=PART)
     if least < PART:
         raise OutOfRange(f"'{text}' leaves {least} pixels a side of {spec.shape}; expected {PART} or more.")

@@ -18,7 +18,7 @@ from morelli.detectors.stacked import StackedRecipe
 from morelli.features.imprint import Imprint, orientations
 from morelli.features.protocol import Progress
 from morelli.numerics.corruption import Corruptions
-from morelli.numerics.perturbations import Between, Part, Window, parse
+from morelli.numerics.perturbations import Part, Window, drawn, parse
 from morelli.storage.depth import from_eight_bits, stored, to_eight_bits
 
 CONDITIONS = (
@@ -132,7 +132,7 @@ def _changed(
     if condition != "none" and pixels is not None and len(pixels):
         happened = parse(condition)
         if sizes_of(extractor, condition):
-            each = happened.drawn(len(pixels), rng) if isinstance(happened, Between) else [happened] * len(pixels)
+            each = drawn(happened, len(pixels), rng)
             cut = [one.cut(image, rng) for one, image in zip(each, pixels, strict=True) if isinstance(one, Part)]
             changed, windows = torch.stack([image for image, _ in cut]), [window for _, window in cut]
         else:

@@ -13,7 +13,7 @@ from morelli.detectors.protocol import Detector
 from morelli.detectors.stacked import Stacked
 from morelli.features.imprint import Imprint
 from morelli.features.protocol import Extractor
-from morelli.numerics.perturbations import Between, Part, Window, parse
+from morelli.numerics.perturbations import Part, Window, parse, points_of
 
 Size = tuple[int, int]
 AT_ONCE = 32  # samples
@@ -26,8 +26,7 @@ def sizes_of(extractor: Extractor, condition: str) -> tuple[Size, ...]:
     """
     if not isinstance(extractor, Imprint) or extractor.map_shape != extractor.spec.shape:
         return ()
-    happened = parse(condition) if condition else None
-    points = happened.points() if isinstance(happened, Between) else (happened,)
+    points = points_of(parse(condition)) if condition else ()
     found = (point.size(*extractor.spec.shape[1:]) for point in points if isinstance(point, Part))
     return tuple(dict.fromkeys(found))
 

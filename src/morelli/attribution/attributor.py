@@ -16,7 +16,7 @@ from morelli.attribution.kinds import detector_from_state, extractor_from_state
 from morelli.attribution.places import Places, fit_places
 from morelli.attribution.population import Population
 from morelli.attribution.report import Outcome, Verdict
-from morelli.attribution.sizes import FITTED, unknown
+from morelli.attribution.sizes import FITTED, unknown, window_of
 from morelli.attribution.turning import FREE, Turning
 from morelli.detectors.folds import Folds
 from morelli.detectors.protocol import Detector, DetectorRecipe, Progress
@@ -103,7 +103,7 @@ class Attributor:
         spec = self.extractor.spec
         if self.experts is None or spec.form.grid:  # pictures of every size are the model's
             return None
-        return self.experts.fit(spec.shape, height, width)
+        return window_of(self.experts.of, spec.shape, height, width)
 
     def _sized(self, verdict: Verdict, facts: Facts) -> Verdict:
         """Of a file of another size: inconclusive where it may have come from something that no expert knows.

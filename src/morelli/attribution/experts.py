@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 
 from morelli.attribution.kinds import detector_from_state
-from morelli.attribution.sizes import explaining, share_of, window_of
+from morelli.attribution.sizes import explaining, share_of
 from morelli.attribution.turning import FREE, Turning
 from morelli.detectors.protocol import Detector
 from morelli.errors import MismatchError
 from morelli.features.protocol import Facts, SampleSpec
 from morelli.numerics.corruption import Corruptions
 from morelli.numerics.file_form import LEVELS
-from morelli.numerics.perturbations import Window
 from morelli.numerics.sound_history import SoundHistory
 from morelli.numerics.state import State
 
@@ -102,10 +101,6 @@ class Experts:
                 "together. Give the file as it was made."
             )
         return ""
-
-    def fit(self, shape: Sequence[int], height: int, width: int) -> Window | None:
-        """What of a picture of another size than [c, h, w] can be judged."""
-        return None if isinstance(self.corruptions, SoundHistory) else window_of(self.of, shape, height, width)
 
     def state(self, usual: Expert) -> State:
         """`usual` is stored elsewhere, and so not here again."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from morelli.errors import OutOfRange
 from morelli.features.protocol import Facts
-from morelli.numerics.perturbations import SIDE, Between, Part, Perturbation, Resize, Window, parse
+from morelli.numerics.perturbations import SIDE, Part, Perturbation, Resize, Window, parse, points_of
 
 FITTED = "fitted"  # fact: left, top, width and height of what was brought to the model's size
 SLACK = 0.01  # of a share: half a pixel of 64
@@ -17,7 +17,7 @@ TRIMMED, STRETCHED = 1.34, 1.02  # how far the proportions may be from the model
 def explaining(conditions: Iterable[str], share: float) -> list[str]:
     """Those in which a picture may be that has `share` of the model's height and width."""
     known = {name: _points(name) for name in conditions}
-    found = [name for name, points in known.items() if _is_reduced(points, share) or _is_part(points, share)]
+    found = [name for name, points in known.items() if _is_resized(points, share) or _is_part(points, share)]
     parts = [name for name, points in known.items() if _parts(points)]
     return found + parts if share > 1 and found else found
 
@@ -52,8 +52,8 @@ def unknown(conditions: Iterable[str], facts: Facts, shape: Sequence[int]) -> st
     known = [_points(name) for name in conditions]
     missing = []
     if not any(_parts(points) if share > 1 else _is_part(points, share) for points in known):
-        missing.append(f"part:{min(SIDE, max(1, round(share * SIDE)))}" if share < 1 else f"part:52..{SIDE - 2}")
-    if not any(_is_reduced(points, share) for points in known):
+        missing.append(f"part:{min(SIDE, max(1, round(share * SIDE)))}" if share < 1 else "part:52..62")
+    if not any(_is_resized(points, share) for points in known):
         missing.append(f"resize:{share:.2f}")
     if not missing:
         return ""
@@ -69,10 +69,9 @@ def _share(shape: Sequence[int], height: int, width: int) -> float:
 
 def _points(condition: str) -> tuple[Perturbation, ...]:
     try:
-        happened = parse(condition)
+        return points_of(parse(condition))
     except OutOfRange:  # of sound
         return ()
-    return happened.points() if isinstance(happened, Between) else (happened,)
 
 
 def _parts(points: Sequence[Perturbation]) -> list[float]:
@@ -84,8 +83,7 @@ def _is_part(points: Sequence[Perturbation], share: float) -> bool:
     return bool(parts) and min(parts) - SLACK <= share <= max(parts) + SLACK
 
 
-def _is_reduced(points: Sequence[Perturbation], share: float) -> bool:
-    """Or enlarged."""
+def _is_resized(points: Sequence[Perturbation], share: float) -> bool:
     factors = [point.factor for point in points if isinstance(point, Resize)]
     if not factors or (share < 1) != (max(factors) < 1):
         return False

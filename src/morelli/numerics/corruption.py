@@ -13,7 +13,7 @@ from morelli.errors import MismatchError
 from morelli.numerics.discriminant import Discriminant
 from morelli.numerics.jpeg_history import JpegHistory, jpeg_history
 from morelli.numerics.noise_level import noise_level
-from morelli.numerics.perturbations import Between, Jpeg, Webp, parse
+from morelli.numerics.perturbations import Jpeg, Webp, parse, points_of
 from morelli.numerics.resampling import Resampling, blur_and_resampling
 from morelli.numerics.state import State
 from morelli.numerics.traces import traces
@@ -148,9 +148,7 @@ class Corruptions:
         """Of each condition with this codec, by its place, how far the file's quality is from it."""
         away = {}
         for place, condition in enumerate(self.conditions):
-            known = parse(condition)
-            points = known.points() if isinstance(known, Between) else (known,)
-            qualities = [point.quality for point in points if isinstance(point, type(file))]
+            qualities = [point.quality for point in points_of(parse(condition)) if isinstance(point, type(file))]
             if qualities:
                 away[place] = max(min(qualities) - file.quality, file.quality - max(qualities), 0)
         return away

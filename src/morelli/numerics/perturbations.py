@@ -329,6 +329,16 @@ def parse(text: str) -> Perturbation:
     return PERTURBATIONS[name](int(numbers[0]) if numbers[0].is_integer() else numbers[0])
 
 
+def points_of(perturbation: Perturbation) -> tuple[Perturbation, ...]:
+    """Those that stand for it: of a range its ends and middle."""
+    return perturbation.points() if isinstance(perturbation, Between) else (perturbation,)
+
+
+def drawn(perturbation: Perturbation, n: int, rng: torch.Generator) -> list[Perturbation]:
+    """n of them, each of a strength of its own where it is a range."""
+    return perturbation.drawn(n, rng) if isinstance(perturbation, Between) else [perturbation] * n
+
+
 def resized(images: Tensor, height: int, width: int) -> Tensor:
     """uint8 [n, c, h, w] → uint8 [n, c, height, width], bilinear, with anti-aliasing where it is smaller."""
     if not len(images):

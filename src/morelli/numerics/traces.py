@@ -12,7 +12,7 @@ from morelli.numerics.eight_bits import check_images, luma, rounding
 from morelli.numerics.jpeg import YCBCR
 from morelli.numerics.jpeg_history import comb
 from morelli.numerics.noise_level import noise_level
-from morelli.numerics.perturbations import Between, Jpeg, Perturbation
+from morelli.numerics.perturbations import Jpeg, Perturbation, points_of
 from morelli.numerics.resampling import bands, emptiness, leaves_empty
 
 RANGES = (1.0, 219 / 255)  # of luma in a file, against 0..255: JPEG's (JFIF 1.02), WebP's (ITU-R BT.601)
@@ -30,7 +30,7 @@ def traces(images: Tensor, perturbations: Sequence[Perturbation]) -> Tensor:
     """
     check_images(images)
     grey, least = luma(images), rounding(images)
-    every = [p.points() if isinstance(p, Between) else (p,) for p in perturbations]
+    every = [points_of(p) for p in perturbations]
     qualities = [p.quality for points in every for p in points if isinstance(p, Jpeg)]
     empty = [emptiness(grey, points).amin(1, keepdim=True) for points in every if all(map(leaves_empty, points))]
     powers = [bands(grey)[:, FINE:], *empty, noise_level(images)[:, None]]

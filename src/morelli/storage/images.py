@@ -163,8 +163,7 @@ def _decoded(
         image: Image.Image = Image.open(io.BytesIO(data), formats=[kind])
         _refuse_before_decoding(image, max_pixels)
         size = image.width, image.height
-        reads = spec is None or spec.place(*size) or _window(spec, size, fit) or _window(spec, size[::-1], fit)
-        if spec is not None and not reads:
+        if spec and not (spec.place(*size) or _window(spec, size, fit) or _window(spec, size[::-1], fit)):
             _place(spec, size, fit)
         bits = _bits(image, data)
         _verify(data, kind)

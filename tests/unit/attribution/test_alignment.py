@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from toys import imprinting_samples
+from toys import changed, imprinting_samples
 
 from morelli import Attributor, Outcome, SampleSpec
 from morelli.app.conditions import conditions_of
@@ -23,24 +23,22 @@ from morelli.detectors.stacked import StackedRecipe
 from morelli.errors import OutOfRange
 from morelli.features.imprint import Imprint, orientations
 from morelli.numerics.file_form import FileForm
-from morelli.numerics.perturbations import Part, parse
-from morelli.storage.images import from_eight_bits, to_eight_bits
+from morelli.numerics.perturbations import Part
+from morelli.storage.images import to_eight_bits
 from morelli.storage.shards import items
 
 SPEC = SampleSpec((3, 32, 32))
 CONDITIONS = ("none", "part:52..62", "resize:0.6..0.9", "resize:1.2..3")
 
 
+def fitted(samples: torch.Tensor, own: int, conditions: tuple[str, ...]) -> Attributor:
+    given = {"rate": 0.05, "any_orientation": True, "turned": True, "seed": 0, "device": "cpu", "stage": silent}
+    return fit_imprint(Imprint(SPEC), samples[:own], samples[own:], None, conditions=conditions, **given)
+
+
 @pytest.fixture(scope="module")
 def attributor() -> Attributor:
-    samples = imprinting_samples(240, 11)
-    given = {"rate": 0.05, "any_orientation": True, "turned": True, "seed": 0, "device": "cpu", "stage": silent}
-    return fit_imprint(Imprint(SPEC), samples[:160], samples[160:], None, conditions=CONDITIONS, **given)
-
-
-def after(samples: torch.Tensor, condition: str) -> torch.Tensor:
-    pixels = parse(condition).apply(to_eight_bits(samples, SPEC), torch.Generator().manual_seed(3))
-    return from_eight_bits(pixels, SPEC)
+    return fitted(imprinting_samples(240, 11), 160, CONDITIONS)
 
 
 def attributed(attributor: Attributor, samples: torch.Tensor) -> float:
@@ -51,10 +49,10 @@ def attributed(attributor: Attributor, samples: torch.Tensor) -> float:
 @pytest.mark.parametrize("condition", ["part:52", "part:57..62", "crop:55"])
 def test_parts_are_attributed_wherever_they_were(attributor: Attributor, condition: str) -> None:
     """At a rate of 5 %, 80 held-out samples; three deviations of both are 0.11."""
-    own = after(imprinting_samples(100, 21), condition)
+    own = changed(imprinting_samples(100, 21), SPEC, condition)
     assert attributed(attributor, own) > 0.84
     assert attributed(attributor, own.flip(3)) > 0.8
-    assert attributed(attributor, after(imprinting_samples(60, 21, generator_seed=1), condition)) < 0.2
+    assert attributed(attributor, changed(imprinting_samples(60, 21, generator_seed=1), SPEC, condition)) < 0.2
 
 
 def test_the_least_score_is_that_of_the_best_place_tried_one_by_one() -> None:
@@ -84,13 +82,11 @@ def test_only_parts_of_whole_imprints_are_searched_for() -> None:
 
 
 def test_without_held_out_samples_those_left_out_calibrate() -> None:
-    samples = imprinting_samples(80, 11)
-    given = {"rate": 0.05, "any_orientation": True, "turned": True, "seed": 0, "device": "cpu", "stage": silent}
-    found = fit_imprint(Imprint(SPEC), samples, samples[:0], None, conditions=("none", "part:56..60"), **given)
-    assert attributed(found, after(imprinting_samples(60, 22), "part:58")) > 0.85
+    found = fitted(imprinting_samples(80, 11), 80, ("none", "part:56..60"))
+    assert attributed(found, changed(imprinting_samples(60, 22), SPEC, "part:58")) > 0.85
     expert = found.judge_of("part:56..60")
     assert len(expert.held_out) == 80
-    some = after(samples[:4], "part:58")
+    some = changed(imprinting_samples(4, 11), SPEC, "part:58")
     values = found.extractor.extract(some).values
     assert scores_in("part:56..60", found.extractor, expert.detector, some, values, False).shape == (1, 4)
 
@@ -193,10 +189,7 @@ def test_a_part_knows_its_window() -> None:
 
 
 def test_a_second_that_knows_nothing_of_a_size_says_so(attributor: Attributor, files: dict[str, list[Path]]) -> None:
-    samples = imprinting_samples(240, 12)
-    given = {"rate": 0.05, "any_orientation": True, "turned": True, "seed": 0, "device": "cpu", "stage": silent}
-    conditions = ("none", "resize:0.6..0.9")
-    other = fit_imprint(Imprint(SPEC), samples[:160], samples[160:], None, conditions=conditions, **given)
+    other = fitted(imprinting_samples(240, 12), 160, ("none", "resize:0.6..0.9"))
     both = Seconded(attributor, other)
     rows = [row[0] for row in Scorer(both)(items(files["enlarged-0"][:5]))]  # type: ignore[arg-type]
     assert {row["outcome"] for row in rows} == {"inconclusive"}
