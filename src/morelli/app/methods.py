@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from morelli.app.sources import Stage
 from morelli.attribution.kinds import INVERSIONS, METHODS, RECIPES, certified
 from morelli.detectors.deep_sad import DeepSadRecipe
 from morelli.detectors.distance import DistanceRecipe
@@ -21,12 +22,16 @@ from morelli.features.inversion import Inversion
 from morelli.features.latent_descent import LatentDescent
 from morelli.features.latent_search import LatentSearch
 from morelli.features.protocol import Extractor, SampleSpec
+from morelli.generators import latent_encoder
 from morelli.generators.capture import capture
+from morelli.generators.latent_encoder import fit_encoder
 from morelli.numerics.head import Head
 from morelli.numerics.solvers.least_squares import LeastSquares
 from morelli.storage.networks import default_perceptual
 
 PERCEPTUAL = "sm-inv-perceptual"
+STARTS = (ENCODER, NEAREST) = "encoder", "nearest"  # of a latent search
+FEW, MANY = 2, 320  # starts with an encoder, at least, and times how many latents: few latents fold, and are quick
 
 
 def default_method(head: Head) -> str:
@@ -73,8 +78,11 @@ def build_extractor(
             extractor = replace(extractor, perceptual=capture(network, extractor.spec.shape))
         extractor = replace(extractor, **given)
     elif isinstance(extractor, LatentSearch):
-        if "start" in given:
-            raise MorelliError(f"a start was given, but method '{method}' starts from the nearest. Leave it out.")
+        start = given.pop("start", ENCODER)
+        if start not in STARTS:
+            raise MorelliError(f"method '{method}' starts from one of {', '.join(STARTS)}. Give one, or leave it out.")
+        if start == ENCODER and extractor.spec.is_image:
+            given = {"restarts": max(FEW, MANY // math.prod(extractor.generator.in_shape))} | given
         extractor = replace(extractor, **given)
     elif isinstance(extractor, LatentDescent):
         if set(given) - {"steps"}:
@@ -98,6 +106,15 @@ def build_extractor(
         raise MorelliError(f"inversion '{inversion}' is a closed form, which reaches no gap. Leave `gap` out.")
     extractor = extractor if gap is None else certified(extractor, gap)
     return extractor if weight is None else replace(extractor, weight=weight)
+
+
+def with_encoder(extractor: Extractor, start: str | None, seed: int, device: str, stage: Stage) -> Extractor:
+    """A search of images' latents with an encoder to start from, unless another start is asked for; others as is."""
+    if not isinstance(extractor, LatentSearch) or not extractor.spec.is_image or start == NEAREST:
+        return extractor
+    generator, spec = extractor.generator, extractor.spec
+    progress = stage("learning to encode", latent_encoder.STEPS)
+    return replace(extractor, encoder=fit_encoder(generator, spec.low, spec.high, seed, device, progress))
 
 
 def _imprint_of(head: Head, method: str, hop: int) -> SoundImprint:

@@ -18,7 +18,7 @@ from morelli.app.comparing import siblings as compare_siblings
 from morelli.app.conditions import conditions_of, sound_conditions_of
 from morelli.app.imprinting import MOST, fit_imprint
 from morelli.app.imprinting_audio import by_file, fit_sound_imprint, with_rate
-from morelli.app.methods import build_extractor, build_recipe, default_method
+from morelli.app.methods import build_extractor, build_recipe, default_method, with_encoder
 from morelli.app.sources import Samples, Source, Stage, digests, gather, perturbed, silent, sized, turned_images
 from morelli.attribution.attributor import Attributor, fit_attributor
 from morelli.detectors.distance import DistanceRecipe
@@ -100,9 +100,9 @@ def train(
             file and pixels what happened to it; by default they know what `app.conditions` names.
         folds: hold nothing out, but calibrate by so many folds, each scored by a detector that was fitted without it:
             for little data. It costs so many fits; see `detectors.folds` for what the rate means then.
-        restarts, steps, start: of the search of "sm-inv" and, but for the start, "latent"; see
-            `features.full_inversion.FullInversion`, `features.latent_search.LatentSearch` and, steps only,
-            `features.latent_descent.LatentDescent`.
+        restarts, steps, start: of the search of "sm-inv" and "latent"; see `features.full_inversion.FullInversion`,
+            `features.latent_search.LatentSearch` and, steps only, `features.latent_descent.LatentDescent`. A search of
+            images' latents starts from an encoder's, which is learned first, unless `start` is "nearest".
         perceptual: a module from images in [−1, 1] to features, by which "sm-inv-perceptual" compares them.
         siblings: heads of other models that this one should be told from; the card says which have the same decoder.
         epochs: of Deep SAD, in place of the paper's; its drops in learning rate move along.
@@ -153,6 +153,7 @@ def train(
     if extractor.spec.outside(mine.values).any():
         low, high = extractor.spec.low, extractor.spec.high
         raise OutOfRange(f"some own samples leave the range of this head, [{low:g}, {high:g}]. Are they of this model?")
+    extractor = with_encoder(extractor, start, seed, device, stage)
     if perturb and not imprinted:
         mine = perturbed(mine, extractor.spec, perturb, seed)
         theirs = None if theirs is None else perturbed(theirs, extractor.spec, perturb, seed + 1)

@@ -74,6 +74,7 @@ class InversionName(StrEnum):
 class Start(StrEnum):
     normal = "normal"
     nearest = "nearest"
+    encoder = "encoder"
 
 
 class Family(StrEnum):
@@ -156,7 +157,10 @@ def train(
     steps: Annotated[
         int | None, typer.Option(help="Of the latents' search, in place of 1000 (latent: 40, latent decoders 100).")
     ] = None,
-    start: Annotated[Start | None, typer.Option(help="Where sm-inv's search starts.")] = None,
+    start: Annotated[
+        Start | None,
+        typer.Option(help="Where the search starts: normal or nearest (sm-inv), encoder or nearest (latent)."),
+    ] = None,
     sibling: Annotated[
         list[str] | None,
         typer.Option(help="Head of a model to tell this one from: is its decoder the same?", autocompletion=HEADS),

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from morelli.errors import MismatchError, OutOfRange
-from morelli.features.misfit import Misfit, check_eight_bits, misfit_of
+from morelli.features.misfit import Misfit, check_eight_bits, misfit_of, unevenness_of_noise
 from morelli.features.protocol import Facts, Features, Progress, SampleSpec
 from morelli.features.row_search import RowSearch
 from morelli.numerics.levenberg import Levenberg, Minimum
@@ -25,7 +25,7 @@ SIDE = 16  # pixels a side to which images are averaged for that
 HOPS = (0.2, 1.0)  # standard deviations by which half of the later starts leave the best that was reached
 PAIR = 2  # starts up to which a wave holds no hops and gives none up
 PROBE = 4  # steps after which the worse half of a wave's starts is given up
-ROUNDED, WHITE = 0.1, 0.03  # mean squared residual (1/12 is rounding alone), and excess: nothing is left to search for
+ROUNDED = 0.1  # mean squared residual (1/12 is rounding alone) at which nothing is left to search for
 ALIKE, AGREE = 0.01, 4  # relative difference of two ends that are one; so many, and no other, are the minimum
 REFINING, FEASIBLE = 20, 1e-4  # most steps towards what the file allows, and the mean squared distance that is none
 CERTIFYING = 4  # times as many starts, none of which is saved
@@ -35,7 +35,8 @@ CERTIFYING = 4  # times as many starts, none of which is saved
 class LatentSearch:
     """How far the nearest reconstruction is from what the sample's file allows: `features.misfit`.
 
-    Levenberg–Marquardt on all pixels from the latents of the nearest generated samples: one, one more, two, four, …,
+    Levenberg–Marquardt on all pixels, from the latent that an encoder gives, where there is one, and the latents of the
+    nearest generated samples: one, one more, two, four, …,
     until a residual is rounding or white noise, enough of them have ended at the same place, or `restarts` are used
     up. From the fourth wave on half of the starts are small hops away from the best end so far, and the worse half is
     given up after four steps. For JPEG files the best is then moved on to the cells of the file's own coefficients.
@@ -46,6 +47,7 @@ class LatentSearch:
         restarts: starts at most; steps: of each, at most. tolerance: relative gain at which a start has ended.
         pull: of the latent towards zero, in grey steps; see `numerics.levenberg`.
         seed: of the generated samples.
+        encoder: [n, *spec.shape] → [n, k], about the latents of images, in one row each.
     Raises:
         OutOfRange: a setting that has no meaning. MismatchError: samples of more than 8 bits.
 
@@ -59,6 +61,7 @@ class LatentSearch:
     tolerance: float = 1e-3
     pull: float = 0.0
     seed: int = 0
+    encoder: Program | None = None
     bears: ClassVar[tuple[str, ...]] = ("noise", "jpeg")
 
     def __post_init__(self) -> None:
@@ -73,6 +76,11 @@ class LatentSearch:
         return {}
 
     @cached_property
+    def least(self) -> float:
+        """Excess below which nothing is told: of images what noise alone has; clean, noisy and JPEG files are alike."""
+        return unevenness_of_noise(self.spec.shape) if self.spec.is_image else 0.0
+
+    @cached_property
     def _rows(self) -> dict[torch.device, RowSearch]:
         """The same for rows of tables."""
         return {}
@@ -80,7 +88,7 @@ class LatentSearch:
     def extract(
         self, samples: Tensor, progress: Progress | None = None, facts: Sequence[Facts] | None = None
     ) -> Features:
-        """[n, *spec.shape] → [n, 1], the excess: 0 for what a rounded, compressed or noisy own sample leaves.
+        """[n, *spec.shape] → [n, 1], the excess: `least` for what a rounded, compressed or noisy own sample leaves.
 
         Of table rows it is the logarithm of 1 + `Explained.cost`. Notes: `psnr` (of the reconstruction, dB; of rows
         `rest`, the root mean squared miss), `steps` (of all starts), `starts`. Files whose compression is not known
@@ -130,7 +138,7 @@ class LatentSearch:
         return SearchCertificate(float(judged.values), best, -20 * math.log10(max(rest, 1e-9)), starts)
 
     def _solver(self, steps: int, target: float = 0.0) -> Levenberg:
-        return Levenberg(steps, self.tolerance, target, self.pull)
+        return Levenberg(steps, self.tolerance, target, self.pull, secant=True)
 
     def _search(self, sample: Tensor, facts: Facts, restarts: int, thorough: bool = False) -> _End:
         with torch.inference_mode(False), torch.no_grad():  # whatever the caller has switched on or off
@@ -142,15 +150,17 @@ class LatentSearch:
     def state(self) -> State:
         names = ("restarts", "steps", "tolerance", "pull", "seed")
         settings: dict[str, Any] = {"type": "latent_search", "spec": self.spec.settings()}
-        return State(
-            settings | {name: getattr(self, name) for name in names}, parts={"generator": self.generator.state()}
-        )
+        parts = {"generator": self.generator.state()}
+        if self.encoder is not None:
+            parts["encoder"] = self.encoder.state()
+        return State(settings | {name: getattr(self, name) for name in names}, parts=parts)
 
     @staticmethod
     def from_state(state: State) -> LatentSearch:
         settings = {name: value for name, value in state.settings.items() if name not in ("type", "spec")}
         spec = SampleSpec.from_settings(state.settings["spec"])
-        return LatentSearch(Program.from_state(state.parts["generator"]), spec, **settings)
+        encoder = Program.from_state(state.parts["encoder"]) if "encoder" in state.parts else None
+        return LatentSearch(Program.from_state(state.parts["generator"]), spec, **settings, encoder=encoder)
 
 
 @dataclass(frozen=True)
@@ -183,7 +193,8 @@ class _Nearest:
 
     def __init__(self, method: LatentSearch, device: torch.device) -> None:
         self.spec, self.shape = method.spec, method.generator.in_shape
-        self.generator = method.generator.to(device)
+        self.generator = method.generator.to(device).channels_last()
+        self.encoder = None if method.encoder is None else method.encoder.to(device)
         rng = torch.Generator().manual_seed(method.seed)
         self.latents = torch.randn(BANK, math.prod(self.shape), generator=rng).to(device)
         made = [self.made(some) for some in self.latents.split(AT_ONCE)]
@@ -198,8 +209,10 @@ class _Nearest:
         return made.reshape(-1, *spec.shape).clamp(spec.low, spec.high)
 
     def starts(self, sample: Tensor, count: int) -> Tensor:
-        """[count, k], nearest first."""
-        return self.latents[torch.cdist(self._seen(sample[None]), self.seen)[0].argsort(stable=True)[:count]]
+        """[count, k], the encoder's and then the nearest."""
+        order = torch.cdist(self._seen(sample[None]), self.seen)[0].argsort(stable=True)
+        first = self.latents[:0] if self.encoder is None else self.encoder(sample[None])
+        return torch.cat([first, self.latents[order]])[:count]
 
     def _seen(self, samples: Tensor) -> Tensor:
         if not self.spec.is_image:
@@ -236,7 +249,7 @@ class _Search:
             end, more = self._judged(found.value[first][None])
             steps += more
             best = end if end.cost < best.cost else best
-            if best.cost <= ROUNDED or best.excess <= WHITE or (not thorough and _agreed(ends)):
+            if best.cost <= ROUNDED or best.excess <= self.method.least or (not thorough and _agreed(ends)):
                 break
         return replace(best, steps=steps, starts=used, reason=self.reason)
 
@@ -261,7 +274,7 @@ class _Search:
         made = self.near.made(z)
         rest, plain = self.misfit.residual(made), self.rough.residual(made)
         psnr = 20 * math.log10(self.rough.peak) - 10 * math.log10(max(float(plain.square().mean()), 1e-12))
-        return _End(float(rest.square().mean()), float(self.misfit.excess(rest)), psnr), steps
+        return _End(float(rest.square().mean()), max(float(self.misfit.excess(rest)), self.method.least), psnr), steps
 
     def _solved(
         self, misfit: Misfit, z: Tensor, steps: int, damping: Tensor | None = None, target: float = 0.0

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import torch
+from scipy.stats import chi2
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
@@ -22,8 +24,8 @@ from morelli.numerics.spectrum import dct_matrix
 
 ROUNDING = 1 / 12  # variance of rounding to whole steps
 BLOCK = 8
-TOLERATED = 1e-3  # mean squared distance of JPEG coefficients, in steps², that says nothing
 THOUSAND = 1000  # steps to the spread of a table's column, which has none of its own
+RARELY, FEW = 1e-3, 4  # share of images; blocks
 LEAST = 0.1  # share of the coefficients of brightness that must say something
 UNKNOWN = "what this file's compression has changed is not known."
 UNDONE = "the coefficients of this JPEG file cannot be found again: its sides, sampling or orientation."
@@ -64,6 +66,18 @@ def unevenness(power: Tensor, count: Tensor | None = None, least: float = ROUNDI
     share = told / told.sum(-1, keepdim=True).clamp_min(1)
     distance = (raised * share).sum(-1).clamp_min(least).log() - (raised.log() * share).sum(-1)
     return torch.where(told.any(-1), distance, 0.0)
+
+
+def unevenness_of_noise(shape: Sequence[int]) -> float:
+    """What the unevenness of white noise in images [c, h, w] reaches once in `RARELY` of images: nothing below is told.
+
+    Times as many as there are values it is χ² with a degree of freedom less than there are bands (Wilks); 0 where that
+    is far from true, as there are less than four blocks.
+    """
+    channels, height, width = shape
+    side = min(BLOCK, height, width)
+    bands, blocks = channels * side**2, (height // side) * (width // side)
+    return float(chi2.isf(RARELY, bands - 1)) / (bands * blocks) if blocks >= FEW else 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +125,7 @@ class Coefficients:
         shape = self.cells.low.shape[1:]
         told = (self.cells.low.isfinite() | self.cells.high.isfinite()).to(residual)
         count = _bands(told)
-        return unevenness(_bands(residual.reshape(-1, *shape).square()) / count.clamp_min(1), count, TOLERATED)
+        return unevenness(_bands(residual.reshape(-1, *shape).square()) / count.clamp_min(1), count)
 
     def blocks(self, residual: Tensor) -> Tensor:
         return _by_block(residual.reshape(-1, *self.cells.low.shape[1:])[:, 0].square())

@@ -17,6 +17,7 @@ COLUMNS = 2**25  # residuals times unknowns whose derivatives are worked out tog
 FIRST = 1e-2  # damping at the start, in mean squared columns of the Jacobian
 STUCK = 1e12  # damping, in the same unit, at which a step is no longer one
 SHRINK = 1 / 3  # by which a step as good as predicted divides the damping, at most
+FAITHFUL = 0.25  # of the predicted gain: what a step has to bring for its Jacobian to be used on
 
 
 class Residual(Protocol):
@@ -58,16 +59,22 @@ class Levenberg:
         max_steps: tries a problem has. tolerance: relative gain of the cost below which it is done.
         target: mean squared residual at which it is done; 0 for never.
         pull: weight of a prior N(0, I) on z, in standard deviations of the residual.
+        secant: after a step that brought what was predicted, correct the Jacobian by that step (Broyden) instead of
+            working it out again. Nothing is done before an exact one has said so. Pays where derivatives are dear,
+            and keeps each Jacobian in memory.
     Raises:
         OutOfRange: a setting that has no meaning.
 
-    Source: Marquardt 1963; the rule for the damping is Nielsen's (IMM-REP-1999-05).
+    Source: Marquardt 1963; the rule for the damping is Nielsen's (IMM-REP-1999-05); the secant version is that of
+    Madsen, Nielsen and Tingleff, "Methods for non-linear least squares problems" (2004), which differs in when it
+    works the Jacobian out again.
     """
 
     max_steps: int = 50
     tolerance: float = 1e-3
     target: float = 0.0
     pull: float = 0.0
+    secant: bool = False
 
     def __post_init__(self) -> None:
         if self.max_steps < 1 or not 0 <= self.tolerance < 1 or not 0 <= self.target < math.inf:
@@ -104,23 +111,27 @@ class Levenberg:
         for _ in range(self.max_steps):
             if not len(rows):
                 break
+            exact = at.exact
             gained, at = self._stepped(residual, at, rows)
             found.value[rows], found.cost[rows] = at.z, at.mean.to(found.cost)
             found.damping[rows] = at.damping.to(found.damping)
             found.steps[rows] += 1
             done = ((gained > 0) & (gained <= self.tolerance * at.cost)) | (at.damping > STUCK * at.unit)
-            done |= at.mean <= self.target
+            done = (done & exact) | (at.mean <= self.target)
             found.converged[rows] = done
             at, rows = at.rows(~done), rows[~done]
         return found
 
     def _at(self, residual: Residual, z: Tensor, rows: Tensor, damping: Tensor | None) -> _Points:
         r = residual(z, rows)
-        normal, slope = self._normal(residual, z, rows, r)
-        unit = normal.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-30)
+        columns = _jacobian(residual, z, rows, r.shape[1])
+        normal, slope = self._normal(columns, z, r)
+        unit = _unit(normal)
         fresh = FIRST * unit
         damping = fresh if damping is None else torch.where(damping.isfinite(), damping, fresh)
-        return _Points(z, r, self._cost(z, r), normal, slope, unit, damping, torch.full_like(unit, 2.0))
+        exact = torch.ones_like(unit, dtype=torch.bool)
+        kept = columns if self.secant else columns[:, :0]
+        return _Points(z, r, self._cost(z, r), kept, exact, normal, slope, unit, damping, torch.full_like(unit, 2.0))
 
     def _stepped(self, residual: Residual, at: _Points, rows: Tensor) -> tuple[Tensor, _Points]:
         """The gain of each problem's step, 0 where it was refused; and where each is now."""
@@ -141,24 +152,38 @@ class Levenberg:
             torch.where(taken[:, None], z, at.z),
             torch.where(taken[:, None], r, at.r),
             torch.where(taken, cost, at.cost),
+            at.columns.clone(),
+            at.exact & ~taken,
             at.normal.clone(),
             at.slope.clone(),
             at.unit.clone(),
             damping,
             growth,
         )
-        if taken.any():
-            normal, slope = self._normal(residual, z[taken], rows[taken], r[taken])
-            now.normal[taken], now.slope[taken] = normal, slope
-            now.unit[taken] = normal.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-30)
+        corrected = taken & (ratio >= FAITHFUL) & (gain > self.tolerance * cost) if self.secant else taken & False
+        again = (taken | ~at.exact) & ~corrected
+        if corrected.any():
+            moved = now.z[corrected] - at.z[corrected]
+            columns = at.columns[corrected]
+            missed = r[corrected] - at.r[corrected] - (moved[:, None] @ columns)[:, 0]
+            self._renew(now, corrected, columns + moved[..., None] * (missed / moved.square().sum(1, True))[:, None])
+        if again.any():
+            self._renew(now, again, _jacobian(residual, now.z[again], rows[again], r.shape[1]))
+            now.exact[again] = True
         return torch.where(taken, gain, 0.0), now
+
+    def _renew(self, now: _Points, some: Tensor, columns: Tensor) -> None:
+        """Other Jacobians [p, k, m] for some of the points."""
+        normal, now.slope[some] = self._normal(columns, now.z[some], now.r[some])
+        now.normal[some], now.unit[some] = normal, _unit(normal)
+        if self.secant:
+            now.columns[some] = columns
 
     def _cost(self, z: Tensor, r: Tensor) -> Tensor:
         return r.double().square().sum(1) + self.pull**2 * z.double().square().sum(1)
 
-    def _normal(self, residual: Residual, z: Tensor, rows: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
+    def _normal(self, columns: Tensor, z: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
         """JᵀJ [p, k, k] and Jᵀr [p, k], of the pull as well, in float64."""
-        columns = _jacobian(residual, z, rows, r.shape[1])
         eye = torch.eye(z.shape[1], dtype=torch.float64, device=z.device)
         normal = (columns @ columns.transpose(1, 2)).double() + self.pull**2 * eye
         slope = (columns @ r[..., None])[..., 0].double() + self.pull**2 * z.double()
@@ -167,11 +192,15 @@ class Levenberg:
 
 @dataclass(frozen=True, eq=False)
 class _Points:
-    """Problems at work: where, residual, cost, JᵀJ, Jᵀr, mean squared column, damping and how fast it would grow."""
+    """Problems at work: where, residual, cost, Jacobian [p, k, m] if it is kept, whether nothing has corrected it,
+    JᵀJ, Jᵀr, mean squared column, damping and how fast it would grow.
+    """
 
     z: Tensor
     r: Tensor
     cost: Tensor
+    columns: Tensor
+    exact: Tensor
     normal: Tensor
     slope: Tensor
     unit: Tensor
@@ -184,6 +213,10 @@ class _Points:
 
     def rows(self, kept: Tensor) -> _Points:
         return self if bool(kept.all()) else _Points(*(getattr(self, name)[kept] for name in self.__annotations__))
+
+
+def _unit(normal: Tensor) -> Tensor:
+    return normal.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-30)
 
 
 def _jacobian(residual: Residual, z: Tensor, rows: Tensor, size: int) -> Tensor:

@@ -132,6 +132,12 @@ class Program:
     def to(self, device: torch.device | str) -> Program:
         return replace(self, tensors={name: tensor.to(device) for name, tensor in self.tensors.items()})
 
+    def channels_last(self) -> Program:
+        """The same with its kernels stored channel by channel, which is faster on a CPU; sums round otherwise."""
+        kernels = {name: tensor for name, tensor in self.tensors.items() if tensor.ndim == 4}
+        stored = {name: tensor.contiguous(memory_format=torch.channels_last) for name, tensor in kernels.items()}
+        return replace(self, tensors={**self.tensors, **stored})
+
     def state(self) -> State:
         steps = [[step.operation, list(step.args), dict(step.options)] for step in self.steps]
         return State({"in_shape": list(self.in_shape), "steps": steps}, self.tensors)

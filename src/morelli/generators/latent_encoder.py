@@ -1,0 +1,103 @@
+"""A latent encoder: from images to about the latents that a generator made them from, learned from it alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+
+from morelli.generators.capture import capture
+from morelli.numerics.program import Program
+
+STEPS, BATCH = 600, 64
+DRAWN, VALUES = 8_192, 2**27  # images that are made to learn from, and their values at most
+WIDTH, WIDEST = 32, 256  # channels of the first layer, and at most
+SMALLEST = 4  # pixels a side, to which images are halved at most
+HIDDEN = 512
+RATE, FINAL = 1e-3, 0.01  # Adam's, and the share of it that is left at the end
+LEVELS = 255
+NOISE = 0.1 * LEVELS  # the strongest that half of the images go through: as much as people test with
+
+
+def fit_encoder(
+    generator: Program,
+    low: float,
+    high: float,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    progress: Callable[[int], None] | None = None,
+) -> Program:
+    """Learns from images [c, h, w] in [low, high] that latents drawn from N(0, I) give, rounded to 8 bits.
+
+    Args:
+        generator: [n, *latent] → [n, c, h, w].
+        progress: told 1 after each of `STEPS`.
+    Returns:
+        [n, c, h, w] → [n, k], latents in one row each: strided convolutions, batch norms and two dense layers.
+
+    Source: ours. Regression of the latent on the image is as old as Perarnau et al., "Invertible Conditional GANs"
+    (2016); here it only starts a search.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    generator = generator.to(device)
+    count = math.prod(generator.in_shape)
+
+    def made(latents: Tensor) -> Tensor:
+        shares = (generator(latents.to(device).reshape(-1, *generator.in_shape)) - low) / (high - low)
+        return (shares.clamp(0, 1) * LEVELS).round().to(torch.uint8)
+
+    with torch.no_grad():
+        shape = made(torch.randn(1, count, generator=rng)).shape[1:]
+        latents = torch.randn(max(BATCH, min(DRAWN, VALUES // math.prod(shape))), count, generator=rng)
+        images = torch.cat([made(some) for some in latents.split(BATCH)])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = _network(tuple(shape), count).to(device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    search = torch.optim.Adam(network.parameters(), RATE)
+    falling = torch.optim.lr_scheduler.LambdaLR(search, lambda i: min(1.0, 2 * (1 - i / STEPS) + FINAL))
+    with torch.inference_mode(False), torch.enable_grad():
+        for _ in range(STEPS):
+            some = torch.randint(len(latents), (BATCH,), generator=rng)
+            strength = (
+                NOISE * torch.rand(BATCH, 1, 1, 1, generator=rng) * (torch.rand(BATCH, 1, 1, 1, generator=rng) < 0.5)
+            )
+            noise = strength * torch.randn(BATCH, *shape, generator=rng)
+            shown = ((images[some.to(images.device)] + noise.to(device)) / LEVELS).contiguous(
+                memory_format=torch.channels_last
+            )
+            loss = mse_loss(network(shown), latents[some].to(device))
+            search.zero_grad()
+            loss.backward()
+            search.step()
+            falling.step()
+            if progress:
+                progress(1)
+    return capture(nn.Sequential(_Shares(low, high), network).eval().cpu(), tuple(shape))
+
+
+class _Shares(nn.Module):
+    """Values in [low, high] → [0, 1]."""
+
+    def __init__(self, low: float, high: float) -> None:
+        super().__init__()
+        self.low, self.span = low, high - low
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (images - self.low) / self.span
+
+
+def _network(shape: tuple[int, ...], count: int) -> nn.Sequential:
+    """[n, c, h, w] in [0, 1] → [n, count]."""
+    channels, height, width = shape
+    layers: list[nn.Module] = [nn.BatchNorm2d(channels)]
+    wide = WIDTH
+    while min(height, width) > SMALLEST:
+        layers += [nn.Conv2d(channels, wide, 4, 2, 1), nn.BatchNorm2d(wide), nn.LeakyReLU(0.2)]
+        channels, wide = wide, min(2 * wide, WIDEST)
+        height, width = height // 2, width // 2
+    flat = channels * height * width
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(flat, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, count))
