@@ -168,7 +168,7 @@ def against() -> str:
 
 
 def second() -> str:
-    """Attributed by imprint, and by that and a search through the whole generator."""
+    """Attributed by imprint, by a search through the whole generator, and by both."""
     lines = []
     for key, cell in cells("second").items():
         conditions = {c: found for c, found in cell.items() if c != "seconds"}
@@ -264,7 +264,7 @@ def main() -> None:
         "With a sibling to learn from: other siblings": taught(),
         "An oracle, one orientation: a discriminant that learned from the sibling it judges": oracle(),
         "Against other methods, files as the generators wrote them: siblings; others": against(),
-        "Imprint alone; with a search through the whole generator as its second: attributed, %": second(),
+        "Imprint alone; a search through the whole generator alone; both, each at half the rate: attributed, %": second(),
         "Files of other sizes: attributed; inconclusive, %": sizes(),
         "Little data, files as the generators wrote them: mean and worst pair; fresh own samples rejected, %": little(),
         "What the parts are worth: AUROC, %, of the harder of two siblings": parts(),

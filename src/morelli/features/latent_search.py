@@ -149,7 +149,7 @@ class LatentSearch:
 
     def state(self) -> State:
         names = ("restarts", "steps", "tolerance", "pull", "seed")
-        settings: dict[str, Any] = {"type": "latent_search", "spec": self.spec.settings()}
+        settings: dict[str, Any] = {"type": "latent_search", "spec": self.spec.settings(), "least": self.least}
         parts = {"generator": self.generator.state()}
         if self.encoder is not None:
             parts["encoder"] = self.encoder.state()
@@ -157,8 +157,12 @@ class LatentSearch:
 
     @staticmethod
     def from_state(state: State) -> LatentSearch:
-        settings = {name: value for name, value in state.settings.items() if name not in ("type", "spec")}
+        settings = {name: value for name, value in state.settings.items() if name not in ("type", "spec", "least")}
         spec = SampleSpec.from_settings(state.settings["spec"])
+        if spec.is_image and "least" not in state.settings:
+            raise MismatchError(
+                "this search was calibrated by an earlier version, whose scores differ. Train it again."
+            )
         encoder = Program.from_state(state.parts["encoder"]) if "encoder" in state.parts else None
         return LatentSearch(Program.from_state(state.parts["generator"]), spec, **settings, encoder=encoder)
 
