@@ -12,7 +12,8 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -24,6 +25,8 @@ from torch import Tensor, nn
 
 import morelli
 from morelli import SampleSpec, TorchGenerator
+from morelli.app.methods import build_extractor, with_encoder
+from morelli.app.sources import silent
 from morelli.features import full_inversion
 from morelli.features.full_inversion import FullInversion
 from morelli.features.latent_search import LatentSearch
@@ -39,7 +42,7 @@ JPEG, NOISE = 80, "noise:0.05"
 THIRD_PARTY = Path(__file__).parents[1] / "experiments" / "third_party" / "run.py"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """A generator in question and its siblings, by name."""
 
@@ -117,9 +120,19 @@ def spent(run: Callable[[], T]) -> tuple[float, T]:
     return time.process_time() - started, found
 
 
+@cache
+def searched(case: Case) -> LatentSearch:
+    """As `morelli train --method latent` makes it."""
+    found = with_encoder(
+        build_extractor(replace(case.own.head(100), generator=case.own.program()), "latent"), None, 0, "cpu", silent
+    )
+    assert isinstance(found, LatentSearch)
+    return found
+
+
 def times(case: Case, name: str, count: int) -> dict[str, Any]:
     """Seconds per own image, and the mean squared grey steps that both reach."""
-    search = LatentSearch(case.own.program(), case.spec)
+    learning, search = spent(lambda: searched(case))
     samples, _ = clean(to_eight_bits(case.own.samples(count, 7), case.spec), case.spec)
     first, _ = spent(lambda: search.extract(samples[:1]))  # with the generated samples to start from
     seconds, found = spent(lambda: search.extract(samples))
@@ -130,6 +143,7 @@ def times(case: Case, name: str, count: int) -> dict[str, Any]:
     errors = (255**2 * 10 ** (-found.notes["psnr"].double() / 10)).tolist()
     return {
         "images": count,
+        "seconds_learning_to_encode": learning,
         "seconds_first_call": first,
         "seconds_per_image": seconds / count,
         "starts_mean": float(found.notes["starts"].mean()),
@@ -147,7 +161,7 @@ def times(case: Case, name: str, count: int) -> dict[str, Any]:
 
 def separation(case: Case, name: str, count: int) -> dict[str, dict[str, Any]]:
     """AUROC of own images against each sibling's, by history of the files."""
-    search = LatentSearch(case.own.program(), case.spec)
+    search = searched(case)
     found: dict[str, dict[str, Any]] = {}
     scores: dict[tuple[str, str], Tensor] = {}
     for history, handed in HISTORIES.items():

@@ -153,7 +153,10 @@ def train(
     folds: Annotated[
         int | None, typer.Option(help="Hold nothing out: calibrate on so many folds, for little data.")
     ] = None,
-    restarts: Annotated[int | None, typer.Option(help="Of the latents' search, in place of 10 (latent: 32).")] = None,
+    restarts: Annotated[
+        int | None,
+        typer.Option(help="Of the latents' search, in place of 10 (latent: 2 and more for images, else 32)."),
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Of the latents' search, in place of 1000 (latent: 40, latent decoders 100).")
     ] = None,

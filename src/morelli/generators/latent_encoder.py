@@ -41,57 +41,57 @@ def fit_encoder(
     Source: ours. Regression of the latent on the image is as old as Perarnau et al., "Invertible Conditional GANs"
     (2016); here it only starts a search.
     """
-    rng = torch.Generator().manual_seed(seed)
-    generator = generator.to(device)
-    count = math.prod(generator.in_shape)
+    with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        latents, images = _drawn(generator.to(device), low, high)
+        network = _network(tuple(images.shape[1:]), latents.shape[1]).to(device)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        with torch.enable_grad():
+            _learn(network, latents, images, (low, high), progress)
+    return capture(network.eval().cpu(), tuple(images.shape[1:]))
+
+
+def _drawn(generator: Program, low: float, high: float) -> tuple[Tensor, Tensor]:
+    """Latents [n, k], and the images [n, c, h, w] of 8 bits that they give."""
 
     def made(latents: Tensor) -> Tensor:
+        device = next(iter(generator.tensors.values())).device
         shares = (generator(latents.to(device).reshape(-1, *generator.in_shape)) - low) / (high - low)
         return (shares.clamp(0, 1) * LEVELS).round().to(torch.uint8)
 
+    k = math.prod(generator.in_shape)
     with torch.no_grad():
-        shape = made(torch.randn(1, count, generator=rng)).shape[1:]
-        latents = torch.randn(max(BATCH, min(DRAWN, VALUES // math.prod(shape))), count, generator=rng)
-        images = torch.cat([made(some) for some in latents.split(BATCH)])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = _network(tuple(shape), count).to(device)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        each = made(torch.randn(1, k)).numel()
+        latents = torch.randn(max(BATCH, min(DRAWN, VALUES // each)), k)
+        return latents, torch.cat([made(some) for some in latents.split(BATCH)])
+
+
+def _learn(
+    network: nn.Module,
+    latents: Tensor,
+    images: Tensor,
+    within: tuple[float, float],
+    progress: Callable[[int], None] | None,
+) -> None:
+    low, high = within
     search = torch.optim.Adam(network.parameters(), RATE)
     falling = torch.optim.lr_scheduler.LambdaLR(search, lambda i: min(1.0, 2 * (1 - i / STEPS) + FINAL))
-    with torch.inference_mode(False), torch.enable_grad():
-        for _ in range(STEPS):
-            some = torch.randint(len(latents), (BATCH,), generator=rng)
-            strength = (
-                NOISE * torch.rand(BATCH, 1, 1, 1, generator=rng) * (torch.rand(BATCH, 1, 1, 1, generator=rng) < 0.5)
-            )
-            noise = strength * torch.randn(BATCH, *shape, generator=rng)
-            shown = ((images[some.to(images.device)] + noise.to(device)) / LEVELS).contiguous(
-                memory_format=torch.channels_last
-            )
-            loss = mse_loss(network(shown), latents[some].to(device))
-            search.zero_grad()
-            loss.backward()
-            search.step()
-            falling.step()
-            if progress:
-                progress(1)
-    return capture(nn.Sequential(_Shares(low, high), network).eval().cpu(), tuple(shape))
+    for _ in range(STEPS):
+        some = torch.randint(len(latents), (BATCH,))
+        strength = NOISE * torch.rand(BATCH, 1, 1, 1) * (torch.rand(BATCH, 1, 1, 1) < 0.5)
+        noise = strength * torch.randn(BATCH, *images.shape[1:])
+        shown = low + (high - low) / LEVELS * (images[some.to(images.device)] + noise.to(images.device))
+        loss = mse_loss(network(shown.contiguous(memory_format=torch.channels_last)), latents[some].to(shown.device))
+        search.zero_grad()
+        loss.backward()
+        search.step()
+        falling.step()
+        if progress:
+            progress(1)
 
 
-class _Shares(nn.Module):
-    """Values in [low, high] → [0, 1]."""
-
-    def __init__(self, low: float, high: float) -> None:
-        super().__init__()
-        self.low, self.span = low, high - low
-
-    def forward(self, images: Tensor) -> Tensor:
-        return (images - self.low) / self.span
-
-
-def _network(shape: tuple[int, ...], count: int) -> nn.Sequential:
-    """[n, c, h, w] in [0, 1] → [n, count]."""
+def _network(shape: tuple[int, ...], k: int) -> nn.Sequential:
+    """[n, *shape] in whatever range → [n, k]."""
     channels, height, width = shape
     layers: list[nn.Module] = [nn.BatchNorm2d(channels)]
     wide = WIDTH
@@ -99,5 +99,5 @@ def _network(shape: tuple[int, ...], count: int) -> nn.Sequential:
         layers += [nn.Conv2d(channels, wide, 4, 2, 1), nn.BatchNorm2d(wide), nn.LeakyReLU(0.2)]
         channels, wide = wide, min(2 * wide, WIDEST)
         height, width = height // 2, width // 2
-    flat = channels * height * width
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(flat, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, count))
+    layers += [nn.Flatten(), nn.Linear(channels * height * width, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, k)]
+    return nn.Sequential(*layers)
