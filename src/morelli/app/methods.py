@@ -31,7 +31,7 @@ from morelli.storage.networks import default_perceptual
 
 PERCEPTUAL = "sm-inv-perceptual"
 STARTS = (ENCODER, NEAREST) = "encoder", "nearest"  # of a latent search
-FEW, MANY = 2, 320  # starts with an encoder, at least, and times how many latents: few latents fold, and are quick
+FEW, MANY = 2, 256  # starts with an encoder, at least, and times how many latents: few latents fold, and are quick
 
 
 def default_method(head: Head) -> str:

@@ -26,20 +26,19 @@ HOPS = (0.2, 1.0)  # standard deviations by which half of the later starts leave
 PAIR = 2  # starts up to which a wave holds no hops and gives none up
 PROBE = 4  # steps after which the worse half of a wave's starts is given up
 ROUNDED = 0.1  # mean squared residual (1/12 is rounding alone) at which nothing is left to search for
-ALIKE, AGREE = 0.01, 4  # relative difference of two ends that are one; so many, and no other, are the minimum
 REFINING, FEASIBLE = 20, 1e-4  # most steps towards what the file allows, and the mean squared distance that is none
-CERTIFYING = 4  # times as many starts, none of which is saved
+CERTIFYING = 4  # times as many starts
 
 
 @dataclass(frozen=True, eq=False)
 class LatentSearch:
     """How far the nearest reconstruction is from what the sample's file allows: `features.misfit`.
 
-    Levenberg–Marquardt on all pixels, from the latent that an encoder gives, where there is one, and the latents of the
-    nearest generated samples: one, one more, two, four, …,
-    until a residual is rounding or white noise, enough of them have ended at the same place, or `restarts` are used
-    up. From the fourth wave on half of the starts are small hops away from the best end so far, and the worse half is
-    given up after four steps. For JPEG files the best is then moved on to the cells of the file's own coefficients.
+    Levenberg–Marquardt on all pixels, from the latent that an encoder gives, where there is one, and those of the
+    nearest generated samples: one, one more, two, four, …, until a residual is rounding or white noise, or `restarts`
+    are used up. From the fourth wave on half of the starts are small hops away from the best end so far, and the worse
+    half is given up after four steps. For JPEG files the best is then moved on to the cells of the file's own
+    coefficients.
     Each sample is searched for alone, so its batch cannot matter. Rows of tables are searched for by `RowSearch`.
 
     Attributes:
@@ -127,7 +126,7 @@ class LatentSearch:
             return self._certified_row(samples)
         judged = self._search(samples[0], facts[0], self.restarts)
         starts = min(BANK, CERTIFYING * self.restarts)
-        more = self._search(samples[0], facts[0], starts, thorough=True)
+        more = self._search(samples[0], facts[0], starts)
         return SearchCertificate(judged.excess, min(judged.excess, more.excess), max(judged.psnr, more.psnr), starts)
 
     def _certified_row(self, row: Tensor) -> SearchCertificate:
@@ -140,12 +139,12 @@ class LatentSearch:
     def _solver(self, steps: int, target: float = 0.0) -> Levenberg:
         return Levenberg(steps, self.tolerance, target, self.pull, secant=True)
 
-    def _search(self, sample: Tensor, facts: Facts, restarts: int, thorough: bool = False) -> _End:
+    def _search(self, sample: Tensor, facts: Facts, restarts: int) -> _End:
         with torch.inference_mode(False), torch.no_grad():  # whatever the caller has switched on or off
             sample = sample.float().clone()
             if sample.device not in self._ready:
                 self._ready[sample.device] = _Nearest(self, sample.device)
-            return _Search(self._ready[sample.device], self, sample, facts).run(restarts, thorough)
+            return _Search(self._ready[sample.device], self, sample, facts).run(restarts)
 
     def state(self) -> State:
         names = ("restarts", "steps", "tolerance", "pull", "seed")
@@ -231,9 +230,8 @@ class _Search:
         self.near, self.method, self.sample = near, method, sample
         self.rough, self.misfit, self.reason = misfit_of(sample, method.spec, facts, near.spread)
 
-    def run(self, restarts: int, thorough: bool) -> _End:
+    def run(self, restarts: int) -> _End:
         nearest, rng = self.near.starts(self.sample, restarts), torch.Generator().manual_seed(self.method.seed)
-        ends: list[float] = []
         steps = used = 0
         best = _End(math.inf, math.inf, -math.inf)
         reached = (math.inf, nearest[0])
@@ -245,20 +243,19 @@ class _Search:
                 *HOPS, generator=rng
             )
             wave = torch.cat([fresh, reached[1] + away.to(fresh)])
-            found, kept = self._wave(wave)
+            found = self._wave(wave)
             used, steps = used + size, steps + int(found.steps.sum())
-            ends += found.cost[kept[kept < size - hops]].tolist()  # a hop often falls back where it came from
             first = found.cost.argmin()
             reached = min(reached, (float(found.cost[first]), found.value[first]), key=lambda pair: pair[0])
             end, more = self._judged(found.value[first][None])
             steps += more
             best = end if end.cost < best.cost else best
-            if best.cost <= ROUNDED or best.excess <= self.method.least or (not thorough and _agreed(ends)):
+            if best.excess <= self.method.least:
                 break
         return replace(best, steps=steps, starts=used, reason=self.reason)
 
-    def _wave(self, starts: Tensor) -> tuple[Minimum, Tensor]:
-        """Where the starts ended, and which of them were not given up."""
+    def _wave(self, starts: Tensor) -> Minimum:
+        """Where the starts ended, or were given up."""
         probe = min(PROBE, self.method.steps)
         found = self._solved(self.rough, starts, probe)
         kept = found.cost.argsort(stable=True)[: len(starts) // 2 if len(starts) > PAIR else len(starts)]
@@ -267,7 +264,7 @@ class _Search:
             later = self._solved(self.rough, found.value[going], self.method.steps - probe, found.damping[going])
             found.value[going], found.cost[going] = later.value, later.cost
             found.steps[going] += later.steps
-        return found, kept
+        return found
 
     def _judged(self, z: Tensor) -> tuple[_End, int]:
         """Moved on to what the file allows, where that is not a point for every pixel; and the steps it took."""
@@ -278,7 +275,9 @@ class _Search:
         made = self.near.made(z)
         rest, plain = self.misfit.residual(made), self.rough.residual(made)
         psnr = 20 * math.log10(self.rough.peak) - 10 * math.log10(max(float(plain.square().mean()), 1e-12))
-        return _End(float(rest.square().mean()), max(float(self.misfit.excess(rest)), self.method.least), psnr), steps
+        cost, least = float(rest.square().mean()), self.method.least
+        excess = least if cost <= ROUNDED else max(float(self.misfit.excess(rest)), least)
+        return _End(cost, excess, psnr), steps
 
     def _solved(
         self, misfit: Misfit, z: Tensor, steps: int, damping: Tensor | None = None, target: float = 0.0
@@ -287,8 +286,3 @@ class _Search:
             return misfit.residual(self.near.made(z))
 
         return self.method._solver(steps, target).solve(residual, z, damping)
-
-
-def _agreed(ends: list[float]) -> bool:
-    """Whether all starts that were followed to the end ended at the same place, and enough of them."""
-    return len(ends) >= AGREE and max(ends) <= min(ends) * (1 + ALIKE)

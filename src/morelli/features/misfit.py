@@ -25,7 +25,7 @@ from morelli.numerics.spectrum import dct_matrix
 ROUNDING = 1 / 12  # variance of rounding to whole steps
 BLOCK = 8
 THOUSAND = 1000  # steps to the spread of a table's column, which has none of its own
-RARELY, FEW = 1e-3, 4  # share of images; blocks
+RARELY, FEW = 1e-5, 4  # share of images, as clipped noise is a little uneven; blocks
 LEAST = 0.1  # share of the coefficients of brightness that must say something
 UNKNOWN = "what this file's compression has changed is not known."
 UNDONE = "the coefficients of this JPEG file cannot be found again: its sides, sampling or orientation."

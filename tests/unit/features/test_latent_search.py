@@ -104,12 +104,12 @@ def test_excess_is_of_structure_not_of_strength() -> None:
     assert unevenness(torch.cat([flat, 2 * flat], 1), told).item() == pytest.approx(0.0, abs=1e-6)
 
 
-@pytest.mark.parametrize(("shape", "rarest", "often"), [((3, 64, 64), 0, 0.004), ((1, 28, 28), 0.0002, 0.006)])
-def test_noise_is_seldom_as_uneven_as_is_said(shape: tuple[int, int, int], rarest: float, often: float) -> None:
-    """One image in a thousand; measured: 1.3 and 2.3."""
+@pytest.mark.parametrize("shape", [(3, 64, 64), (1, 28, 28)])
+def test_noise_is_seldom_as_uneven_as_is_said(shape: tuple[int, int, int]) -> None:
+    """One image in a hundred thousand, and the largest of two thousand is not far from it."""
     noise = 25 * torch.randn(2000, math.prod(shape), generator=torch.Generator().manual_seed(0))
-    above = Pixels(torch.zeros(shape), 1.0).excess(noise) > unevenness_of_noise(shape)
-    assert rarest <= above.double().mean() <= often
+    largest = Pixels(torch.zeros(shape), 1.0).excess(noise).max()
+    assert 0.8 * unevenness_of_noise(shape) < largest <= unevenness_of_noise(shape)
     assert unevenness_of_noise((3, 8, 8)) == 0  # too few blocks to say
 
 
