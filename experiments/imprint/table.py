@@ -167,16 +167,22 @@ def against() -> str:
     return "\n".join(lines)
 
 
-def second() -> str:
-    """Attributed by imprint, by a search through the whole generator, and by both."""
+def search() -> str:
+    """Attributed by imprint, by a search through the whole generator, and by both; the search's scores."""
     lines = []
-    for key, cell in cells("second").items():
-        conditions = {c: found for c, found in cell.items() if c != "seconds"}
-        names = next(iter(conditions.values()))
-        lines += ["", row(key.split("/")[1], names), "|---" * (len(names) + 1) + "|"]
+    for key, cell in cells("search").items():
+        conditions = {c: found for c, found in cell.items() if c != "threshold"}
+        names = ["own", *(n for n in next(iter(conditions.values())) if n != "own")]
+        title = f"{key.split('/')[1]}, threshold {cell['threshold']:.3f}"
+        lines += ["", row(title, names), "|---" * (len(names) + 1) + "|"]
         for condition, found in conditions.items():
-            lines.append(row(condition, ("; ".join(f"{100 * x:.0f}" for x in found[n]) for n in names)))
+            lines.append(row(condition, (searched(found[n]) for n in names)))
     return "\n".join(lines).strip() or NONE
+
+
+def searched(found: dict) -> str:
+    shares = "; ".join(f"{100 * share:.0f}" for share in found["attributed"])
+    return f"{shares} ({found['scores'][0]:.2f}–{found['scores'][-1]:.2f}, {found['seconds']:.1f} s)"
 
 
 def sizes() -> str:
@@ -264,7 +270,7 @@ def main() -> None:
         "With a sibling to learn from: other siblings": taught(),
         "An oracle, one orientation: a discriminant that learned from the sibling it judges": oracle(),
         "Against other methods, files as the generators wrote them: siblings; others": against(),
-        "Imprint alone; a search through the whole generator alone; both, each at half the rate: attributed, %": second(),
+        "Attributed by imprint; by a search through the whole generator; by both, % (scores, time an image)": search(),
         "Files of other sizes: attributed; inconclusive, %": sizes(),
         "Little data, files as the generators wrote them: mean and worst pair; fresh own samples rejected, %": little(),
         "What the parts are worth: AUROC, %, of the harder of two siblings": parts(),

@@ -25,7 +25,8 @@ from morelli.numerics.spectrum import dct_matrix
 ROUNDING = 1 / 12  # variance of rounding to whole steps
 BLOCK = 8
 THOUSAND = 1000  # steps to the spread of a table's column, which has none of its own
-RARELY, FEW = 1e-5, 4  # share of images, as clipped noise is a little uneven; blocks
+RARELY, FEW = 1e-5, 4  # share of images; blocks
+FAR, TINY = 2.5, 1e-6  # deviations from which on hardly anything is clipped; variance, in steps²
 LEAST = 0.1  # share of the coefficients of brightness that must say something
 UNKNOWN = "what this file's compression has changed is not known."
 UNDONE = "the coefficients of this JPEG file cannot be found again: its sides, sampling or orientation."
@@ -85,22 +86,42 @@ class Pixels:
     """A picture stored in 8 bits without loss, or of a history that nobody knows: white noise at most.
 
     Attributes:
-        sample: [*shape]; step: of 8 bits, in its range.
+        sample: [*shape]; step: of 8 bits, in its range, which begins at `low`.
     """
 
     sample: Tensor
     step: float
+    low: float
     peak: ClassVar[int] = STEPS
 
     def residual(self, made: Tensor) -> Tensor:
         return ((made - self.sample) / self.step).flatten(1)
 
     def excess(self, residual: Tensor) -> Tensor:
-        images = residual.reshape(-1, *self.sample.shape)
+        images = self._unclipped(residual.reshape(-1, *self.sample.shape))
         side = min(BLOCK, *images.shape[2:])
         blocks = images.unfold(2, side, side).unfold(3, side, side)
         cosines = dct_matrix(side, images)
         return unevenness((cosines @ blocks @ cosines.T).square().mean((2, 3)).flatten(1))
+
+    def _unclipped(self, residual: Tensor) -> Tensor:
+        """Residuals [p, *shape] as they would be had noise not been clipped at both ends of the range.
+
+        The noise is as strong as far from the ends; mean and deviation at each pixel are those of a normal value that
+        is censored there.
+        """
+        made = (self.sample - self.low) / self.step + residual
+        power = residual.square()
+        far = torch.minimum(made, STEPS - made) > FAR * power.mean((1, 2, 3), keepdim=True).sqrt()
+        power = (power * far).sum((1, 2, 3), keepdim=True) / far.sum((1, 2, 3), keepdim=True).clamp_min(1)
+        strength = (power - ROUNDING).clamp_min(TINY).sqrt()
+        low, high = -made / strength, (STEPS - made) / strength
+        normal = torch.distributions.Normal(0.0, 1.0)
+        below, above = normal.cdf(low), normal.cdf(-high)
+        at_low, at_high = normal.log_prob(low).exp(), normal.log_prob(high).exp()
+        mean = low * below + high * above + at_low - at_high
+        square = low**2 * below + high**2 * above + (1 - below - above) + low * at_low - high * at_high
+        return (residual + strength * mean) / (square - mean**2).clamp_min(TINY).sqrt()
 
     def blocks(self, residual: Tensor) -> Tensor:
         return _by_block(residual.reshape(-1, *self.sample.shape).square().mean(1))
@@ -187,7 +208,7 @@ def misfit_of(sample: Tensor, spec: SampleSpec, facts: Facts, spread: Tensor) ->
         values = Values(sample, spread.clamp_min(1e-12) / THOUSAND)
         return values, values, ""
     step = (spec.high - spec.low) / STEPS
-    pixels = Pixels(sample, step)
+    pixels = Pixels(sample, step, spec.low)
     if facts.get("format") != "JPEG":
         return pixels, pixels, UNKNOWN if facts.get("lossless") is False else ""
     if any(side % BLOCK for side in spec.shape[1:]) or not understood(facts, sample[None]):
