@@ -201,7 +201,7 @@ def searched(name: str) -> dict:
             seen = first.judge(*given)
             both = [a for a, b in zip(seen, judged, strict=True) if b.outcome.value == "attributed"]
             shares = share(seen), share(judged), round(share(both) * len(both) / len(x), 4) if both else 0.0
-            scores = sorted(round(each.score, 3) for each in judged)
+            scores = sorted(round(each.score, 3) for each in judged if each.score is not None)
             found[condition][n] = {"attributed": shares, "scores": scores, "seconds": seconds}
     return found
 

@@ -15,7 +15,7 @@ from morelli.detectors.deep_sad import DeepSadRecipe
 from morelli.detectors.distance import DistanceRecipe
 from morelli.detectors.protocol import DetectorRecipe
 from morelli.detectors.stacked import StackedRecipe
-from morelli.errors import MorelliError, OutOfRange
+from morelli.errors import MismatchError, MorelliError, OutOfRange
 from morelli.features.full_inversion import FullInversion
 from morelli.features.imprint_audio import SoundImprint, possible_hops
 from morelli.features.inversion import Inversion
@@ -78,11 +78,9 @@ def build_extractor(
             extractor = replace(extractor, perceptual=capture(network, extractor.spec.shape))
         extractor = replace(extractor, **given)
     elif isinstance(extractor, LatentSearch):
-        start = given.pop("start", ENCODER)
-        if start not in STARTS:
-            raise MorelliError(f"method '{method}' starts from one of {', '.join(STARTS)}. Give one, or leave it out.")
-        if start == ENCODER and extractor.spec.is_image:
-            given = {"restarts": max(FEW, MANY // math.prod(extractor.generator.in_shape))} | given
+        starts = STARTS if extractor.spec.is_image else STARTS[1:]
+        if given.pop("start", NEAREST) not in starts:
+            raise MorelliError(f"this search starts from {' or '.join(starts)}. Give that, or leave it out.")
         extractor = replace(extractor, **given)
     elif isinstance(extractor, LatentDescent):
         if set(given) - {"steps"}:
@@ -108,13 +106,24 @@ def build_extractor(
     return extractor if weight is None else replace(extractor, weight=weight)
 
 
-def with_encoder(extractor: Extractor, start: str | None, seed: int, device: str, stage: Stage) -> Extractor:
-    """A search of images' latents with an encoder to start from, unless another start is asked for; others as is."""
+def with_encoder(
+    extractor: Extractor, start: str | None, restarts: int | None, seed: int, device: str, stage: Stage
+) -> Extractor:
+    """A search of images' latents with an encoder to start from, unless another start is asked for; others as is.
+
+    Fewer restarts do then, unless they were asked for. Raises MismatchError where the generator makes something else.
+    """
     if not isinstance(extractor, LatentSearch) or not extractor.spec.is_image or start == NEAREST:
         return extractor
     generator, spec = extractor.generator, extractor.spec
+    made = tuple(generator.results(1)[-1].shape[1:])
+    if made != spec.shape:
+        raise MismatchError(
+            f"the generator makes {made}; samples are {spec.shape}. Let it make them so, channels first."
+        )
     progress = stage("learning to encode", latent_encoder.STEPS)
-    return replace(extractor, encoder=fit_encoder(generator, spec.low, spec.high, seed, device, progress))
+    encoder = fit_encoder(generator, spec.low, spec.high, seed, device, progress)
+    return replace(extractor, encoder=encoder, restarts=restarts or max(FEW, MANY // math.prod(generator.in_shape)))
 
 
 def _imprint_of(head: Head, method: str, hop: int) -> SoundImprint:

@@ -153,7 +153,6 @@ def train(
     if extractor.spec.outside(mine.values).any():
         low, high = extractor.spec.low, extractor.spec.high
         raise OutOfRange(f"some own samples leave the range of this head, [{low:g}, {high:g}]. Are they of this model?")
-    extractor = with_encoder(extractor, start, seed, device, stage)
     if perturb and not imprinted:
         mine = perturbed(mine, extractor.spec, perturb, seed)
         theirs = None if theirs is None else perturbed(theirs, extractor.spec, perturb, seed + 1)
@@ -174,6 +173,7 @@ def train(
     else:
         trained_on = len(parts[0])
         conditions = tuple(perturb)
+        extractor = with_encoder(extractor, start, restarts, seed, device, stage)
         attributor, doubts = _fitted(extractor, recipe, mine, theirs, parts, bool(turned), rate, seed, device, stage)
     card: dict[str, Any] = {
         "method": method,

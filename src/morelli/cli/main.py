@@ -155,7 +155,7 @@ def train(
     ] = None,
     restarts: Annotated[
         int | None,
-        typer.Option(help="Of the latents' search, in place of 10 (latent: 2 and more for images, else 32)."),
+        typer.Option(help="Of the latents' search, in place of 10 (latent: 2 and more with an encoder, else 32)."),
     ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Of the latents' search, in place of 1000 (latent: 40, latent decoders 100).")

@@ -24,7 +24,7 @@ BANK, AT_ONCE = 2_048, 256  # generated samples among which the nearest are foun
 SIDE = 16  # pixels a side to which images are averaged for that
 HOPS = (0.2, 1.0)  # standard deviations by which half of the later starts leave the best that was reached
 PAIR = 2  # starts up to which a wave holds no hops and gives none up
-PROBE = 4  # steps after which the worse half of a wave's starts is given up
+PROBE = 8  # steps after which the worse half of a wave's starts is given up
 ROUNDED = 0.1  # mean squared residual (1/12 is rounding alone) at which nothing is left to search for
 REFINING, FEASIBLE = 20, 1e-4  # most steps towards what the file allows, and the mean squared distance that is none
 CERTIFYING = 4  # times as many starts
@@ -37,7 +37,7 @@ class LatentSearch:
     Levenberg–Marquardt on all pixels, from the latent that an encoder gives, where there is one, and those of the
     nearest generated samples: one, one more, two, four, …, until a residual is rounding or white noise, or `restarts`
     are used up. From the fourth wave on half of the starts are small hops away from the best end so far, and the worse
-    half is given up after four steps. For JPEG files the best is then moved on to the cells of the file's own
+    half is given up after eight steps. For JPEG files the best is then moved on to the cells of the file's own
     coefficients.
     Each sample is searched for alone, so its batch cannot matter. Rows of tables are searched for by `RowSearch`.
 
@@ -137,7 +137,7 @@ class LatentSearch:
         return SearchCertificate(float(judged.values), best, -20 * math.log10(max(rest, 1e-9)), starts)
 
     def _solver(self, steps: int, target: float = 0.0) -> Levenberg:
-        return Levenberg(steps, self.tolerance, target, self.pull, secant=True)
+        return Levenberg(steps, self.tolerance, target, self.pull, secant=not target)
 
     def _search(self, sample: Tensor, facts: Facts, restarts: int) -> _End:
         with torch.inference_mode(False), torch.no_grad():  # whatever the caller has switched on or off
@@ -158,12 +158,11 @@ class LatentSearch:
     def from_state(state: State) -> LatentSearch:
         settings = {name: value for name, value in state.settings.items() if name not in ("type", "spec", "least")}
         spec = SampleSpec.from_settings(state.settings["spec"])
-        if spec.is_image and "least" not in state.settings:
-            raise MismatchError(
-                "this search was calibrated by an earlier version, whose scores differ. Train it again."
-            )
         encoder = Program.from_state(state.parts["encoder"]) if "encoder" in state.parts else None
-        return LatentSearch(Program.from_state(state.parts["generator"]), spec, **settings, encoder=encoder)
+        search = LatentSearch(Program.from_state(state.parts["generator"]), spec, **settings, encoder=encoder)
+        if not math.isclose(state.settings.get("least", 0.0), search.least, rel_tol=1e-9):
+            raise MismatchError("this search was calibrated by another version, whose scores differ. Train it again.")
+        return search
 
 
 @dataclass(frozen=True)
@@ -198,6 +197,8 @@ class _Nearest:
         self.spec, self.shape = method.spec, method.generator.in_shape
         self.generator = method.generator.to(device).channels_last()
         self.encoder = None if method.encoder is None else method.encoder.to(device)
+        if self.encoder is not None and self.encoder.results(1)[-1].shape != (1, math.prod(self.shape)):
+            raise MismatchError("the encoder of this search gives other latents than its generator reads.")
         rng = torch.Generator().manual_seed(method.seed)
         self.latents = torch.randn(BANK, math.prod(self.shape), generator=rng).to(device)
         made = [self.made(some) for some in self.latents.split(AT_ONCE)]
@@ -250,7 +251,7 @@ class _Search:
             end, more = self._judged(found.value[first][None])
             steps += more
             best = end if end.cost < best.cost else best
-            if best.excess <= self.method.least:
+            if best.cost <= ROUNDED or best.excess <= self.method.least:
                 break
         return replace(best, steps=steps, starts=used, reason=self.reason)
 
@@ -276,7 +277,8 @@ class _Search:
         rest, plain = self.misfit.residual(made), self.rough.residual(made)
         psnr = 20 * math.log10(self.rough.peak) - 10 * math.log10(max(float(plain.square().mean()), 1e-12))
         cost, least = float(rest.square().mean()), self.method.least
-        excess = least if cost <= ROUNDED else max(float(self.misfit.excess(rest)), least)
+        rounded = self.misfit is self.rough and self.method.spec.is_image and cost <= ROUNDED
+        excess = least if rounded else max(float(self.misfit.excess(rest)), least)
         return _End(cost, excess, psnr), steps
 
     def _solved(

@@ -13,7 +13,8 @@ from morelli.generators.capture import capture
 from morelli.numerics.program import Program
 
 STEPS, BATCH = 600, 64
-DRAWN, VALUES = 8_192, 2**27  # images that are made to learn from, and their values at most
+DRAWN = 8_192  # images that are made to learn from
+SIDE = 64  # pixels to which the shorter side of larger ones is averaged, about
 WIDTH, WIDEST = 32, 256  # channels of the first layer, and at most
 SMALLEST = 4  # pixels a side, to which images are halved at most
 HIDDEN = 512
@@ -43,26 +44,30 @@ def fit_encoder(
     """
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        latents, images = _drawn(generator.to(device), low, high)
+        latents, images = _drawn(generator.to(device), low, high, device)
         network = _network(tuple(images.shape[1:]), latents.shape[1]).to(device)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         with torch.enable_grad():
             _learn(network, latents, images, (low, high), progress)
-    return capture(network.eval().cpu(), tuple(images.shape[1:]))
+    shape = tuple(generator.results(1)[-1].shape[1:])
+    return capture(nn.Sequential(_averaging(shape), network).eval().cpu(), shape)
 
 
-def _drawn(generator: Program, low: float, high: float) -> tuple[Tensor, Tensor]:
-    """Latents [n, k], and the images [n, c, h, w] of 8 bits that they give."""
+def _averaging(shape: tuple[int, ...]) -> nn.Module:
+    by = max(1, round(min(shape[1:]) / SIDE))
+    return nn.AvgPool2d(by) if by > 1 else nn.Identity()
+
+
+def _drawn(generator: Program, low: float, high: float, device: str | torch.device) -> tuple[Tensor, Tensor]:
+    """Latents [n, k], and the images [n, c, h, w] of 8 bits that they give, averaged where they are large."""
 
     def made(latents: Tensor) -> Tensor:
-        device = next(iter(generator.tensors.values())).device
-        shares = (generator(latents.to(device).reshape(-1, *generator.in_shape)) - low) / (high - low)
+        images = generator(latents.to(device).reshape(-1, *generator.in_shape))
+        shares = (_averaging(tuple(images.shape[1:]))(images) - low) / (high - low)
         return (shares.clamp(0, 1) * LEVELS).round().to(torch.uint8)
 
-    k = math.prod(generator.in_shape)
+    latents = torch.randn(DRAWN, math.prod(generator.in_shape))
     with torch.no_grad():
-        each = made(torch.randn(1, k)).numel()
-        latents = torch.randn(max(BATCH, min(DRAWN, VALUES // each)), k)
         return latents, torch.cat([made(some) for some in latents.split(BATCH)])
 
 

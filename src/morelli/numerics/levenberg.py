@@ -37,7 +37,7 @@ class Minimum:
         value: [n, k], the best point. cost: [n], the mean squared residual there; infinite where it is not finite.
         converged: [n], boolean: a step gained less than the tolerance, or none gained at all. False at the step limit,
             and where nothing was finite.
-        steps: [n], Jacobians tried. damping: [n], to go on with.
+        steps: [n], steps tried. damping: [n], to go on with.
     """
 
     value: Tensor
@@ -51,17 +51,17 @@ class Minimum:
 class Levenberg:
     """min Σ residual(z)² + pull²·‖z‖², to a local minimum near the start.
 
-    The Jacobian is exact (forward mode, as many derivatives as unknowns), the k×k systems are solved by Cholesky
-    factors in float64, and every problem has its own damping, moved by how much of the predicted gain came true.
-    Problems that are done leave the batch.
+    The Jacobian is exact (forward mode, as many derivatives as unknowns) but for `secant`, the k×k systems are solved
+    by Cholesky factors in float64, and every problem has its own damping, moved by how much of the predicted gain came
+    true. Problems that are done leave the batch.
 
     Attributes:
         max_steps: tries a problem has. tolerance: relative gain of the cost below which it is done.
         target: mean squared residual at which it is done; 0 for never.
         pull: weight of a prior N(0, I) on z, in standard deviations of the residual.
         secant: after a step that brought what was predicted, correct the Jacobian by that step (Broyden) instead of
-            working it out again. Nothing is done before an exact one has said so. Pays where derivatives are dear,
-            and keeps each Jacobian in memory.
+            working it out again. Short of the target nothing is done before an exact one has said so. Pays where
+            derivatives are dear, and keeps each Jacobian in memory.
     Raises:
         OutOfRange: a setting that has no meaning.
 
@@ -111,13 +111,10 @@ class Levenberg:
         for _ in range(self.max_steps):
             if not len(rows):
                 break
-            exact = at.exact
-            gained, at = self._stepped(residual, at, rows)
+            done, at = self._stepped(residual, at, rows)
             found.value[rows], found.cost[rows] = at.z, at.mean.to(found.cost)
             found.damping[rows] = at.damping.to(found.damping)
             found.steps[rows] += 1
-            done = ((gained > 0) & (gained <= self.tolerance * at.cost)) | (at.damping > STUCK * at.unit)
-            done = (done & exact) | (at.mean <= self.target)
             found.converged[rows] = done
             at, rows = at.rows(~done), rows[~done]
         return found
@@ -134,7 +131,7 @@ class Levenberg:
         return _Points(z, r, self._cost(z, r), kept, exact, normal, slope, unit, damping, torch.full_like(unit, 2.0))
 
     def _stepped(self, residual: Residual, at: _Points, rows: Tensor) -> tuple[Tensor, _Points]:
-        """The gain of each problem's step, 0 where it was refused; and where each is now."""
+        """Which problems are done, and where each is now."""
         eye = torch.eye(at.z.shape[1], dtype=torch.float64, device=at.z.device)
         factor, failed = torch.linalg.cholesky_ex(at.normal + at.damping[:, None, None] * eye)
         step = -torch.cholesky_solve(at.slope[..., None], factor)[..., 0]
@@ -152,7 +149,7 @@ class Levenberg:
             torch.where(taken[:, None], z, at.z),
             torch.where(taken[:, None], r, at.r),
             torch.where(taken, cost, at.cost),
-            at.columns.clone(),
+            at.columns,
             at.exact & ~taken,
             at.normal.clone(),
             at.slope.clone(),
@@ -160,8 +157,10 @@ class Levenberg:
             damping,
             growth,
         )
-        corrected = taken & (ratio >= FAITHFUL) & (gain > self.tolerance * cost) if self.secant else taken & False
-        again = (taken | ~at.exact) & ~corrected
+        little = taken & (gain <= self.tolerance * cost)
+        done = (at.exact & (little | (damping > STUCK * at.unit))) | (now.mean <= self.target)
+        corrected = taken & ~little & (ratio >= FAITHFUL) & ~done if self.secant else torch.zeros_like(done)
+        again = (taken | ~at.exact) & ~corrected & ~done
         if corrected.any():
             moved = now.z[corrected] - at.z[corrected]
             columns = at.columns[corrected]
@@ -170,7 +169,7 @@ class Levenberg:
         if again.any():
             self._renew(now, again, _jacobian(residual, now.z[again], rows[again], r.shape[1]))
             now.exact[again] = True
-        return torch.where(taken, gain, 0.0), now
+        return done, now
 
     def _renew(self, now: _Points, some: Tensor, columns: Tensor) -> None:
         """Other Jacobians [p, k, m] for some of the points."""

@@ -8,11 +8,16 @@ from functools import cache
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import avg_pool2d
 from toys import _seeded
 
 from morelli import SampleSpec, TorchGenerator
+from morelli.app.methods import with_encoder
+from morelli.app.sources import silent
+from morelli.errors import MismatchError
 from morelli.features.latent_search import LatentSearch
 from morelli.generators import latent_encoder
+from morelli.generators.capture import capture
 from morelli.generators.latent_encoder import fit_encoder
 from morelli.numerics.program import Program
 from morelli.storage.images import from_eight_bits, to_eight_bits
@@ -54,6 +59,27 @@ def test_the_seed_decides_and_nobody_elses_random_numbers(monkeypatch: pytest.Mo
     image = torch.rand(1, *SPEC.shape)
     assert torch.equal(one(image), same(image))
     assert not torch.equal(one(image), other(image))
+
+
+def test_large_images_are_averaged_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latent_encoder, "STEPS", 2)
+    monkeypatch.setattr(latent_encoder, "DRAWN", 64)
+    large = nn.Sequential(generator().module, nn.Upsample((130, 128)))
+    found = fit_encoder(capture(large, (5,)), 0.0, 1.0)
+    image = torch.rand(2, 1, 130, 128)
+    assert found(image).shape == (2, 5)
+    torch.testing.assert_close(
+        found(image), found(avg_pool2d(image, 2).repeat_interleave(2, 2).repeat_interleave(2, 3))
+    )
+
+
+def test_what_does_not_fit_is_told_before_anything_is_learned() -> None:
+    wrong = LatentSearch(generator().program(), SampleSpec((1, 10, 12), 0.0, 1.0))
+    with pytest.raises(MismatchError, match="channels first"):
+        with_encoder(wrong, None, None, 0, "cpu", silent)
+    other = replace(wrong, spec=SPEC, encoder=capture(nn.Sequential(nn.Flatten(), nn.Linear(120, 3)), SPEC.shape))
+    with pytest.raises(MismatchError, match="other latents"):
+        other.extract(torch.rand(1, *SPEC.shape))
 
 
 def test_a_search_starts_there_and_is_stored_with_it() -> None:
