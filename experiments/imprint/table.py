@@ -182,7 +182,7 @@ def search() -> str:
 
 def searched(found: dict) -> str:
     shares = "; ".join(f"{100 * share:.0f}" for share in found["attributed"])
-    return f"{shares} ({found['scores'][0]:.2f}–{found['scores'][-1]:.2f}, {found['seconds']:.1f} s)"
+    return f"{shares} ({found['scores'][0]:.3f}–{found['scores'][-1]:.3f}, {found['seconds']:.1f} s)"
 
 
 def sizes() -> str:
