@@ -126,6 +126,7 @@ def test_ctrl_c_is_130_and_one_line() -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored after a shell's &
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
