@@ -124,7 +124,12 @@ def spent(run: Callable[[], T]) -> tuple[float, T]:
 def searched(case: Case) -> LatentSearch:
     """As `morelli train --method latent` makes it."""
     found = with_encoder(
-        build_extractor(replace(case.own.head(100), generator=case.own.program()), "latent"), None, 0, "cpu", silent
+        build_extractor(replace(case.own.head(100), generator=case.own.program()), "latent"),
+        None,
+        None,
+        0,
+        "cpu",
+        silent,
     )
     assert isinstance(found, LatentSearch)
     return found
