@@ -123,14 +123,8 @@ def spent(run: Callable[[], T]) -> tuple[float, T]:
 @cache
 def searched(case: Case) -> LatentSearch:
     """As `morelli train --method latent` makes it."""
-    found = with_encoder(
-        build_extractor(replace(case.own.head(100), generator=case.own.program()), "latent"),
-        None,
-        None,
-        0,
-        "cpu",
-        silent,
-    )
+    head = replace(case.own.head(100), generator=case.own.program())
+    found = with_encoder(build_extractor(head, "latent"), None, None, 0, "cpu", silent)
     assert isinstance(found, LatentSearch)
     return found
 

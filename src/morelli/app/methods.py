@@ -78,7 +78,7 @@ def build_extractor(
             extractor = replace(extractor, perceptual=capture(network, extractor.spec.shape))
         extractor = replace(extractor, **given)
     elif isinstance(extractor, LatentSearch):
-        starts = STARTS if extractor.spec.is_image else STARTS[1:]
+        starts = STARTS if extractor.spec.is_image else (NEAREST,)
         if given.pop("start", NEAREST) not in starts:
             raise MorelliError(f"this search starts from {' or '.join(starts)}. Give that, or leave it out.")
         extractor = replace(extractor, **given)

@@ -123,8 +123,6 @@ def test_noise_that_was_clipped_is_no_structure() -> None:
         pixels = Pixels(seen, 1.0, 0.0)
         found.append(float(pixels.excess(pixels.residual(made[None]))))
     assert max(found) <= unevenness_of_noise((3, 64, 64))
-    plain = (made + noise).clamp(0, 255) - made
-    assert plain[:, :, :, 24:].mean() < -5, "which is structure"
 
 
 def test_clean_noisy_and_jpeg_files_of_the_own_have_one_score() -> None:

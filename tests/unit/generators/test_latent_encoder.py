@@ -27,7 +27,7 @@ SPEC = SampleSpec((1, 12, 10), 0.0, 1.0)  # odd halves, one channel, another ran
 
 @cache
 def generator() -> TorchGenerator:
-    """12×10 of 5 latents, folded: many latents are far from the nearest of two thousand."""
+    """12×10 of 5 latents."""
     layers = [nn.Linear(5, 60), nn.Tanh(), nn.Unflatten(1, (2, 6, 5)), nn.ConvTranspose2d(2, 1, 4, 2, 1), nn.Sigmoid()]
     return TorchGenerator(_seeded(nn.Sequential(*layers), 3), (5,), announce=lambda line: None)
 
@@ -38,7 +38,7 @@ def encoder() -> Program:
 
 
 def test_latents_are_about_found_again_even_under_noise() -> None:
-    """Measured: 0.02 clean and 0.1 under noise, of a variance of 1."""
+    """Measured: 0.010 clean and 0.034 under noise, of a variance of 1."""
     latents = torch.randn(200, 5, generator=torch.Generator().manual_seed(1))
     images = from_eight_bits(to_eight_bits(generator().program()(latents), SPEC), SPEC)
     noisy = images + 0.05 * torch.randn(images.shape, generator=torch.Generator().manual_seed(2))

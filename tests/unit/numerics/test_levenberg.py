@@ -51,7 +51,7 @@ def test_the_pull_is_a_ridge() -> None:
 
 
 def test_secant_steps_end_where_exact_ones_do_by_fewer_jacobians(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measured: of six problems 7 in place of 38, and 27 in place of 40 where noise is left over."""
+    """Measured: of six problems 7 in place of 32, and 21 in place of 34 where noise is left over."""
     asked: list[int] = []
 
     def counted(residual: Residual, z: Tensor, rows: Tensor, size: int) -> Tensor:
