@@ -115,8 +115,8 @@ def tests(name: str, foreign: Sequence[str] = ()) -> dict[str, torch.Tensor]:
     return {n: pixels(n, FOREIGN, 300) for n in foreign} | {"own": pixels(name, TEST, 301)}
 
 
-def trained(name: str, own: torch.Tensor, **settings: object) -> tuple[Attributor, float]:
-    head, start = p.head_of(generator(name)), time.perf_counter()
+def trained(name: str, own: torch.Tensor, *, whole: bool = False, **settings: object) -> tuple[Attributor, float]:
+    head, start = p.head_of(generator(name), whole=whole), time.perf_counter()
     return p.morelli.train(head, p.from_eight_bits(own, spec_of(name)), rate=p.RATE, **settings), round(
         time.perf_counter() - start, 1
     )
@@ -134,6 +134,11 @@ def share(found: list) -> float:
 def imprints(run: p.Run, name: str) -> None:
     """Attributed shares of every source after everything that may happen, one image at a time and four together."""
     run.cell(f"imprint/{name}", lambda: shares(name, TESTED))
+
+
+def whole(run: p.Run, name: str) -> None:
+    """The same of heads that hold the whole generator, by which images are made again."""
+    run.cell(f"whole/{name}", lambda: shares(name, (*LEARNED, "mirrored"), whole=True))
 
 
 def upright(run: p.Run, name: str) -> None:
@@ -370,6 +375,10 @@ def oracle(run: p.Run, name: str) -> None:
 
 PASSES = {
     "imprint": (imprints, [*FEW, FACES[2], *TARGETS[4:], FACES[0], FACES[1], FACES[3]]),
+    "whole": (
+        whole,
+        ["lsgan-3", VAE, *ZOO, *FEW[:2], FEW[3], "lsgan-4", FACES[2], *(n for n in TARGETS[4:] if n != "lsgan-4")],
+    ),
     "upright": (upright, ["lsgan-3", "lsgan-4", VAE]),
     "zoo": (others_too, list(ZOO)),
     "baselines": (baselines, ["lsgan-3", VAE, "wgan-gp-3"]),

@@ -30,7 +30,7 @@ from morelli.numerics.head import Head
 
 Array = NDArray[Any]
 OF_A_HEAD = (
-    *("method", "inversion", "weight", "gap", "turned", "upright"),
+    *("method", "inversion", "weight", "gap", "turned", "upright", "whole"),
     *("perturb", "restarts", "steps", "start", "epochs", "hop", "bf16"),
 )  # settings that mean nothing without one
 
@@ -78,6 +78,7 @@ class AttributorClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn
         gap: float | None = None,
         turned: bool | None = None,
         upright: bool = False,
+        whole: bool = True,
         perturb: tuple[str, ...] = (),
         restarts: int | None = None,
         steps: int | None = None,
@@ -100,6 +101,7 @@ class AttributorClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn
         self.gap = gap
         self.turned = turned
         self.upright = upright
+        self.whole = whole
         self.perturb = perturb
         self.restarts = restarts
         self.steps = steps

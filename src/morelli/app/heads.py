@@ -98,10 +98,8 @@ def _write(
     overwrite: bool,
     stage: Stage,
 ) -> str:
-    head = made.head(draws, seed, stage("activations", draws))
+    head = made.head(draws, seed, stage("activations", draws), whole=whole)
     head = replace(head, form=replace(head.form, **told))
-    if whole:
-        head = replace(head, generator=made.program())
     measuring = stage("conditioning of the map", 1)
     head = head.measured()
     measuring(1)

@@ -13,9 +13,11 @@ from morelli.attribution.alignment import placed, scores_in, sizes_of
 from morelli.attribution.attributor import Attributor
 from morelli.attribution.experts import Expert, Experts
 from morelli.attribution.places import Places, fit_places, join_places
+from morelli.attribution.remainder import features_of, fit_remainder, left_out_objections, with_remainder
 from morelli.attribution.turning import fit_turning
 from morelli.detectors.stacked import StackedRecipe
 from morelli.features.imprint import Imprint, orientations
+from morelli.features.latent_reconstruction import LatentReconstruction
 from morelli.features.protocol import Progress
 from morelli.numerics.corruption import Corruptions
 from morelli.numerics.perturbations import Part, Window, drawn, parse
@@ -29,6 +31,7 @@ LARGE_CONDITIONS = tuple(each.replace("part", "crop") for each in CONDITIONS)  #
 MOST = 2000  # own samples, and other ones, that a detector is fitted on
 LEFT_OUT = "left out in turn"  # how few own samples calibrate, on the card
 LOOKED_AT = 300  # own samples from which the look of every condition is learned
+MADE_AGAIN = 256  # own samples from which is learned what reconstructions leave
 
 
 def fit_imprint(
@@ -44,6 +47,7 @@ def fit_imprint(
     seed: int,
     device: str,
     stage: Stage,
+    reconstruction: LatentReconstruction | None = None,
 ) -> Attributor:
     """An attributor whose card says how well own samples are told from misplaced and other ones in each condition.
 
@@ -55,6 +59,7 @@ def fit_imprint(
         other: samples of anything else, besides the own ones in another orientation; 2000 at random count.
         conditions: the first is the one that samples are made in.
         turned: fit against own samples in other orientations, too; otherwise against the other ones alone.
+        reconstruction: what it leaves of samples may object, too.
     """
     spec, rng = extractor.spec, torch.Generator().manual_seed(seed)
     own = own[:MOST]
@@ -68,6 +73,10 @@ def fit_imprint(
     apart: dict[str, float] = {}
     places: list[Places | None] = []
     progress = stage("fitting imprints", len(conditions) * sum(map(len, parts)))
+    again = min(len(own), MADE_AGAIN) if len(held_out) else len(own)  # all where they calibrate, too
+    remaking: Progress | None = None
+    if reconstruction is not None:
+        remaking = stage("making own samples again", len(conditions) * (again + len(held_out)))
     recipe = StackedRecipe(extractor.blocks)
     for condition in conditions:
         mine, theirs, fresh = (
@@ -75,15 +84,24 @@ def fit_imprint(
         )
         detector = recipe.fit(_learned(extractor, mine), _learned(extractor, theirs), seed)
         judged = fresh if len(held_out) else mine
-        every = scores_in(condition, extractor, detector, judged.samples, judged.values, any_orientation)
+        about = condition, extractor, detector
+        every, windows = scores_in(*about, judged.samples, judged.values, any_orientation)
         scores = every[0] if len(held_out) else detector.left_out.cpu()
         turning = fit_turning(every, scores, rate)
+        remainder = None
+        if reconstruction is not None:
+            some = mine.samples[:again]
+            _, where = scores_in(*about, some, mine.values[:again], False)
+            upright = torch.zeros(again, dtype=torch.long)
+            seen = features_of(reconstruction, some, upright, None if where is None else where[0], remaking)
+            remainder = fit_remainder(seen, float(detector.left_out.max()))
+            scores = scores if len(held_out) else scores + left_out_objections(seen)
         if len(held_out):
-            scores, _ = turning.least(every)
-            turning = replace(turning, unpaid=every.min(0).values if turning.handicap else None)
+            found = with_remainder(every, windows, turning, remainder, reconstruction, judged.samples, remaking)
+            scores, turning = found.scores, replace(turning, unpaid=found.free if turning.handicap else None)
             if not sizes_of(extractor, condition):
                 places.append(fit_places(extractor, detector, fresh.values, condition if len(conditions) > 1 else ""))
-        of[condition], apart[condition] = Expert(detector, scores, turning), round(detector.separated, 4)
+        of[condition], apart[condition] = Expert(detector, scores, turning, remainder), round(detector.separated, 4)
     experts = None
     if pixels[0] is not None and len(conditions) > 1:
         experts = Experts(Corruptions.fit(pixels[0][:LOOKED_AT], tuple(conditions), seed=seed), of)
@@ -99,6 +117,8 @@ def fit_imprint(
         any_orientation=any_orientation,
         places=join_places(places),
         turning=first.turning,
+        reconstruction=reconstruction,
+        remainder=first.remainder,
     )
 
 

@@ -20,12 +20,14 @@ from morelli.features.full_inversion import FullInversion
 from morelli.features.imprint_audio import SoundImprint, possible_hops
 from morelli.features.inversion import Inversion
 from morelli.features.latent_descent import LatentDescent
+from morelli.features.latent_reconstruction import LatentReconstruction
 from morelli.features.latent_search import LatentSearch
 from morelli.features.protocol import Extractor, SampleSpec
 from morelli.generators import latent_encoder
 from morelli.generators.capture import capture
 from morelli.generators.latent_encoder import fit_encoder
 from morelli.numerics.head import Head
+from morelli.numerics.program import Program
 from morelli.numerics.solvers.least_squares import LeastSquares
 from morelli.storage.networks import default_perceptual
 
@@ -115,15 +117,31 @@ def with_encoder(
     """
     if not isinstance(extractor, LatentSearch) or not extractor.spec.is_image or start == NEAREST:
         return extractor
-    generator, spec = extractor.generator, extractor.spec
+    encoder = _encoder(extractor.generator, extractor.spec, seed, device, stage)
+    restarts = restarts or max(FEW, MANY // math.prod(extractor.generator.in_shape))
+    return replace(extractor, encoder=encoder, restarts=restarts)
+
+
+def build_reconstruction(
+    head: Head, spec: SampleSpec, seed: int, device: str, stage: Stage
+) -> LatentReconstruction | None:
+    """What makes images again, where the head holds the whole generator; its encoder is learned first.
+
+    Raises MismatchError where the generator makes something else.
+    """
+    if head.generator is None or not spec.is_image:
+        return None
+    return LatentReconstruction(head.generator, _encoder(head.generator, spec, seed, device, stage), spec)
+
+
+def _encoder(generator: Program, spec: SampleSpec, seed: int, device: str, stage: Stage) -> Program:
     made = tuple(generator.results(1)[-1].shape[1:])
     if made != spec.shape:
         raise MismatchError(
             f"the generator makes {made}; samples are {spec.shape}. Let it make them so, channels first."
         )
-    progress = stage("learning to encode", latent_encoder.STEPS)
-    encoder = fit_encoder(generator, spec.low, spec.high, seed, device, progress)
-    return replace(extractor, encoder=encoder, restarts=restarts or max(FEW, MANY // math.prod(generator.in_shape)))
+    progress = stage("learning to encode", latent_encoder.work())
+    return fit_encoder(generator, spec.low, spec.high, seed, device, progress)
 
 
 def _imprint_of(head: Head, method: str, hop: int) -> SoundImprint:

@@ -18,17 +18,18 @@ from morelli.app.comparing import siblings as compare_siblings
 from morelli.app.conditions import conditions_of, sound_conditions_of
 from morelli.app.imprinting import MOST, fit_imprint
 from morelli.app.imprinting_audio import by_file, fit_sound_imprint, with_rate
-from morelli.app.methods import build_extractor, build_recipe, default_method, with_encoder
+from morelli.app.methods import build_extractor, build_recipe, build_reconstruction, default_method, with_encoder
 from morelli.app.sources import Samples, Source, Stage, digests, gather, perturbed, silent, sized, turned_images
 from morelli.attribution.attributor import Attributor, fit_attributor
 from morelli.detectors.distance import DistanceRecipe
 from morelli.detectors.folds import FoldsRecipe
 from morelli.detectors.protocol import DetectorRecipe
 from morelli.detectors.stacked import StackedRecipe
-from morelli.errors import MorelliError, OutOfRange, TooFewSamples
+from morelli.errors import MismatchError, MorelliError, OutOfRange, TooFewSamples
 from morelli.features.imprint import Imprint
 from morelli.features.imprint_audio import SoundImprint
 from morelli.features.inversion import Inversion
+from morelli.features.latent_reconstruction import LatentReconstruction
 from morelli.features.observation import Jpeg
 from morelli.features.protocol import Extractor, Features
 from morelli.numerics.head import Head
@@ -55,6 +56,7 @@ def train(
     gap: float | None = None,
     turned: bool | None = None,
     upright: bool = False,
+    whole: bool = True,
     perturb: Sequence[str] = (),
     folds: int | None = None,
     restarts: int | None = None,
@@ -95,6 +97,9 @@ def train(
             when the sources to fear are not at hand. Mirrored own images are rejected then. Imprints always are, unless
             this is False: then against the other samples alone, for when those are of a sibling.
         upright: of "imprint": attribute no sample that was mirrored or turned since it was made.
+        whole: of "imprint" of images, where the head holds the whole generator: what imprints would attribute is made
+            again by it, and what that leaves may object (`features.latent_reconstruction`). Training takes some minutes
+            more for it, as an encoder is learned first.
         perturb: immunised training: send each own and other sample through one of these, in turn, for example
             ("none", "jpeg:80"); see `numerics.perturbations.parse`. Imprints learn each apart, and tell from a sample's
             file and pixels what happened to it; by default they know what `app.conditions` names.
@@ -167,9 +172,16 @@ def train(
     parts = order[kept:], order[:kept]
     if isinstance(extractor, Imprint | SoundImprint) and imprinted:
         trained_on = min(len(parts[0]), MOST)
+        remaking, failed = None, []
+        if whole:
+            try:
+                remaking = build_reconstruction(head, extractor.spec, seed, device, stage)
+            except MismatchError as error:
+                failed = [f"images are not made again: {error}"]
         attributor, conditions, doubts = _imprinted(
-            extractor, mine, theirs, parts, perturb, upright, turned is not False, rate, seed, device, stage
+            extractor, mine, theirs, parts, perturb, upright, turned is not False, remaking, rate, seed, device, stage
         )
+        doubts += failed
     else:
         trained_on = len(parts[0])
         conditions = tuple(perturb)
@@ -202,6 +214,7 @@ def _imprinted(
     perturb: Sequence[str],
     upright: bool,
     turned: bool,
+    reconstruction: LatentReconstruction | None,
     rate: float,
     seed: int,
     device: str,
@@ -219,7 +232,7 @@ def _imprinted(
         )
     else:
         conditions, doubts = conditions_of(mine, extractor.spec, perturb)
-        settings |= {"any_orientation": not upright, "turned": turned}
+        settings |= {"any_orientation": not upright, "turned": turned, "reconstruction": reconstruction}
         attributor = fit_imprint(extractor, *drawn, conditions=conditions, **settings)
         doubt = f"own samples are hardly told from the {'same ones mirrored and turned' if turned else 'other ones'} "
         doubt += "(AUROC {:.2f}): the model leaves little of an imprint. Use method 'flipad' with other samples."

@@ -38,17 +38,18 @@ def scores_in(
     samples: Tensor | None,
     values: Tensor,
     any_orientation: bool,
-) -> Tensor:
+) -> tuple[Tensor, Tensor | None]:
     """Scores [k, n] in each orientation, upright first, of samples in a condition with features [n, …].
 
-    The samples themselves are asked for only where parts are searched for.
+    Where parts are searched for, which takes the samples themselves, also the best windows [k, n, 4].
     """
     sizes = sizes_of(extractor, condition)
     if not sizes:
-        return scores_by_orientation(extractor, detector, values, any_orientation)
+        return scores_by_orientation(extractor, detector, values, any_orientation), None
     assert isinstance(extractor, Imprint) and isinstance(detector, Stacked) and samples is not None
     turns = extractor.turns if any_orientation else extractor.turns[:1]
-    return aligned_scores(extractor, detector, samples.to(values.device), values, sizes, turns).cpu()
+    scores, windows = aligned_scores(extractor, detector, samples.to(values.device), values, sizes, turns)
+    return scores.cpu(), windows.cpu()
 
 
 def placed(extractor: Imprint, samples: Tensor, values: Tensor, windows: Sequence[Window]) -> Tensor:
@@ -64,8 +65,10 @@ def placed(extractor: Imprint, samples: Tensor, values: Tensor, windows: Sequenc
 
 def aligned_scores(
     extractor: Imprint, detector: Stacked, samples: Tensor, values: Tensor, sizes: Sequence[Size], turns: Tensor
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Least scores [t, n] of enlarged parts [n, *spec.shape], with features [n, d], over all places and sizes.
+
+    And where they are, [t, n, 4]: top, left, height and width in the whole picture, as turned as the sample is.
 
     Args:
         turns: [t, d], orders of the features in each orientation. Of the last block that order counts, of the maps
@@ -73,11 +76,12 @@ def aligned_scores(
     """
     turns, frame = turns.to(values.device), extractor.spec.shape[1:]
     spectra = torch.fft.rfft2(_maps_of(extractor, detector.directions(turns).to(values)))
-    scores = []
+    scores, places = [], []
     for some, known in zip(samples.split(AT_ONCE), values.split(AT_ONCE), strict=True):
         rest = known.clone()
         _maps_of(extractor, rest).zero_()
         least = known.new_full((len(turns), len(known)), torch.inf)
+        windows = torch.zeros(len(turns), len(known), 4, dtype=torch.long, device=known.device)
         for size in sizes:
             maps = torch.fft.rfft2(_reduced(extractor, some, size), s=frame).conj()
             product = spectra[:, 0, None] * maps[:, 0]
@@ -85,11 +89,15 @@ def aligned_scores(
                 product += spectra[:, channel, None] * maps[:, channel]
             found = torch.fft.irfft2(product, s=frame)
             spare = [side - kept + 1 for side, kept in zip(frame, size, strict=True)]
-            least = torch.minimum(least, found[..., : spare[0], : spare[1]].amin((2, 3)))
+            best, where = found[..., : spare[0], : spare[1]].flatten(2).min(2)
+            window = (where // spare[1], where % spare[1], *(torch.full_like(where, side) for side in size))
+            windows = torch.where((best < least)[..., None], torch.stack(window, 2), windows)
+            least = torch.minimum(least, best)
         objections = detector.objections_turned(rest, turns)
         objections[..., 0] += least
         scores.append(detector.combined(objections).to(values))
-    return torch.cat(scores, 1)
+        places.append(windows)
+    return torch.cat(scores, 1), torch.cat(places, 1)
 
 
 def _maps_of(extractor: Imprint, values: Tensor) -> Tensor:
@@ -99,6 +107,10 @@ def _maps_of(extractor: Imprint, values: Tensor) -> Tensor:
 
 
 def _reduced(extractor: Imprint, samples: Tensor, size: Size) -> Tensor:
-    """Maps [n, k c, *size] of enlarged parts, as they would be had nothing been enlarged."""
-    steps = extractor.spec.grey_steps(samples.float()).nan_to_num(0, 0, 0)
-    return extractor.maps(interpolate(steps, size, mode="bilinear", antialias=True))
+    """Maps [n, k c, *size] of enlarged parts, `reduced`."""
+    return extractor.maps(reduced(extractor.spec.grey_steps(samples.float()).nan_to_num(0, 0, 0), size))
+
+
+def reduced(images: Tensor, size: Size) -> Tensor:
+    """[n, c, *size], as they would be had nothing been enlarged."""
+    return interpolate(images, size, mode="bilinear", antialias=True)

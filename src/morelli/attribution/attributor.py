@@ -15,13 +15,15 @@ from morelli.attribution.experts import Expert, Experts
 from morelli.attribution.kinds import detector_from_state, extractor_from_state
 from morelli.attribution.places import Places, fit_places
 from morelli.attribution.population import Population
+from morelli.attribution.remainder import Remainder, with_remainder
 from morelli.attribution.report import Outcome, Verdict
 from morelli.attribution.sizes import FITTED, unknown, window_of
 from morelli.attribution.turning import FREE, Turning
 from morelli.detectors.folds import Folds
 from morelli.detectors.protocol import Detector, DetectorRecipe, Progress
-from morelli.errors import OutOfRange, TooFewSamples
+from morelli.errors import MismatchError, OutOfRange, TooFewSamples
 from morelli.features.inversion import saturated_share
+from morelli.features.latent_reconstruction import LatentReconstruction
 from morelli.features.protocol import Extractor, Facts, Features, Turnable
 from morelli.numerics.calibration import p_values, relative, threshold
 from morelli.numerics.perturbations import Window
@@ -43,11 +45,12 @@ class Attributor:
         any_orientation: samples are scored in every orientation, own ones too, and the least score counts: mirrored
             ones are attributed, and the rate is kept. Of extractors that are `Turnable`.
         turning: what being attributed in another orientation than upright costs.
+        reconstruction: makes samples again, for those experts that have a `remainder`; `remainder` is the usual one's.
         population: what other sources' samples score, where that was measured: verdicts get likelihood ratios then.
         seen: [k] digests of the samples that trained or calibrated it; see `app.sources.digests`.
         places: what held-out own samples look like at every place, for maps; None where features have no place.
     Raises:
-        TooFewSamples: `held_out` cannot resolve the rate.
+        TooFewSamples: `held_out` cannot resolve the rate. MismatchError: a remainder, and nothing makes samples again.
     """
 
     extractor: Extractor
@@ -62,6 +65,8 @@ class Attributor:
     seen: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     places: Places | None = None
     turning: Turning = FREE
+    reconstruction: LatentReconstruction | None = None
+    remainder: Remainder | None = None
 
     def __post_init__(self) -> None:
         experts = [] if self.experts is None else [expert.held_out for expert in self.experts.of.values()]
@@ -69,6 +74,8 @@ class Attributor:
             if not scores.isfinite().all():
                 raise OutOfRange("held-out scores are not finite.")
             threshold(scores, self.rate)
+        if self.reconstruction is None and any(self.judge_of(name).remainder for name in self.own_scores()):
+            raise MismatchError("an expert reads what reconstructions leave, and there is nothing to make them by.")
 
     @property
     def threshold(self) -> float:
@@ -78,7 +85,7 @@ class Attributor:
     @property
     def usual(self) -> Expert:
         """Judges samples to which nothing happened."""
-        return Expert(self.detector, self.held_out, self.turning)
+        return Expert(self.detector, self.held_out, self.turning, self.remainder)
 
     def judge_of(self, condition: str) -> Expert:
         """The expert for a condition that a verdict notes."""
@@ -90,7 +97,7 @@ class Attributor:
             return []
         features = self.extractor.extract(samples, facts=facts)
         if self.experts is None:
-            return self.judge_features(features)
+            return self.judge_features(features, samples=samples)
         if facts is not None:
             doubts = zip(features.reasons, self.experts.doubts(facts, self.extractor.spec), strict=True)
             features = replace(features, reasons=tuple(one or other for one, other in doubts))
@@ -120,7 +127,10 @@ class Attributor:
     def judge_features(
         self, features: Features, conditions: Sequence[Sequence[str]] | None = None, samples: Tensor | None = None
     ) -> list[Verdict]:
-        """Verdicts from features of this attributor's own extractor; `conditions` that each of `samples` may be in."""
+        """Verdicts from features of this attributor's own extractor; `conditions` that each of `samples` may be in.
+
+        The samples are needed where parts are searched for, or samples are made again.
+        """
         scores, chances, free, turns, judges = self._scores(features.values, conditions, samples)
         names = self.extractor.orientations if self.any_orientation and isinstance(self.extractor, Turnable) else None
         saturated = saturated_share(features)
@@ -184,14 +194,14 @@ class Attributor:
                 there = asked.to(values.device)
                 seen = None if samples is None else samples[there]
                 about = seen, values[there], self.any_orientation
-                every = scores_in(name, self.extractor, expert.detector, *about)
-                found, ways = expert.turning.least(every)
-                p = p_values(expert.held_out, found)
-                unpaid = expert.turning.free(expert.held_out, every)
+                every, windows = scores_in(name, self.extractor, expert.detector, *about)
+                found = with_remainder(every, windows, expert.turning, expert.remainder, self.reconstruction, seen)
+                p = p_values(expert.held_out, found.scores)
+                unpaid = expert.turning.free(expert.held_out, found.free)
                 first = torch.tensor([likeliest[i] == name for i in asked.tolist()])
                 better = ~(p <= chances[asked]) | (first & (p == chances[asked]))
                 scores[asked[better]], chances[asked[better]], free[asked[better]], turns[asked[better]] = (
-                    x[better] for x in (found.double(), p, unpaid, ways)
+                    x[better] for x in (found.scores.double(), p, unpaid, found.ways)
                 )
                 for i in asked[better].tolist():
                     judged_by[i] = name
@@ -202,6 +212,10 @@ class Attributor:
         parts = {"extractor": self.extractor.state(), "detector": self.detector.state()}
         if self.experts is not None:
             parts["experts"] = self.experts.state(self.usual)
+        if self.reconstruction is not None:
+            parts["reconstruction"] = self.reconstruction.state()
+        if self.remainder is not None:
+            parts["remainder"] = self.remainder.state()
         if self.population is not None:
             parts["population"] = self.population.state()
         if self.places is not None:
@@ -214,7 +228,9 @@ class Attributor:
     def from_state(state: State) -> Attributor:
         settings = state.settings
         turning = Turning.from_stored(settings.get("turning", {}), state.tensors)
-        usual = Expert(detector_from_state(state.parts["detector"]), state.tensors["held_out"], turning)
+        made, rest = (state.parts.get(name) for name in ("reconstruction", "remainder"))
+        remainder = None if rest is None else Remainder.from_state(rest)
+        usual = Expert(detector_from_state(state.parts["detector"]), state.tensors["held_out"], turning, remainder)
         return Attributor(
             extractor_from_state(state.parts["extractor"]),
             usual.detector,
@@ -228,6 +244,8 @@ class Attributor:
             state.tensors.get("seen", torch.empty(0, dtype=torch.int64)),
             Places.from_state(state.parts["places"]) if "places" in state.parts else None,
             turning,
+            None if made is None else LatentReconstruction.from_state(made),
+            remainder,
         )
 
 

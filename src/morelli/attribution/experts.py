@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from morelli.attribution.kinds import detector_from_state
+from morelli.attribution.remainder import Remainder
 from morelli.attribution.sizes import explaining, share_of
 from morelli.attribution.turning import FREE, Turning
 from morelli.detectors.protocol import Detector
@@ -24,11 +25,15 @@ PLAUSIBLE = 0.01  # posterior of a condition that is considered
 
 @dataclass(frozen=True, eq=False)
 class Expert:
-    """A detector for samples in one condition, scores [n] of held-out own samples in it, and what turning costs."""
+    """A detector for samples in one condition, scores [n] of held-out own samples in it, and what turning costs.
+
+    `remainder` objects to what the detector would let pass, where the attributor can make images again.
+    """
 
     detector: Detector
     held_out: Tensor
     turning: Turning = FREE
+    remainder: Remainder | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +115,8 @@ class Experts:
             if expert.detector is not usual.detector or expert.held_out is not usual.held_out:
                 parts[f"detector_{i}"] = expert.detector.state()
                 tensors |= {f"held_out_{i}": expert.held_out} | expert.turning.tensors(f"_{i}")
+                if expert.remainder is not None:
+                    parts[f"remainder_{i}"] = expert.remainder.state()
         turning = [expert.turning.settings() for expert in self.of.values()]
         return State({"conditions": list(self.of), "turning": turning}, tensors, parts)
 
@@ -123,7 +130,8 @@ class Experts:
             if f"detector_{i}" in state.parts:
                 detector = detector_from_state(state.parts[f"detector_{i}"])
                 paid = Turning.from_stored(turning[i], state.tensors, f"_{i}")
-                of[name] = Expert(detector, state.tensors[f"held_out_{i}"], paid)
+                rest = Remainder.from_state(state.parts[f"remainder_{i}"]) if f"remainder_{i}" in state.parts else None
+                of[name] = Expert(detector, state.tensors[f"held_out_{i}"], paid, rest)
         history = state.parts["corruptions"]
         sound = history.settings["type"] == "sound_history"
         return Experts(SoundHistory.from_state(history) if sound else Corruptions.from_state(history), of)

@@ -49,9 +49,9 @@ class Turning:
         """Scores [k, n] in each orientation, upright first → least scores [n] and their orientations [n]."""
         return torch.cat([every[:1], every[1:] + self.handicap]).min(0)
 
-    def free(self, held_out: Tensor, every: Tensor) -> Tensor:
-        """p-values [n] of scores [k, n] as if being turned cost nothing: exact for own samples in any orientation."""
-        return p_values(held_out if self.unpaid is None else self.unpaid, every.min(0).values)
+    def free(self, held_out: Tensor, least: Tensor) -> Tensor:
+        """p-values of least scores [n] as if being turned cost nothing: exact for own samples in any orientation."""
+        return p_values(held_out if self.unpaid is None else self.unpaid, least)
 
     def settings(self) -> dict[str, Any]:
         return {"looks": self.looks, "handicap": self.handicap}

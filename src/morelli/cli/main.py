@@ -143,6 +143,10 @@ def train(
             "--upright", help="imprint: attribute no image that was mirrored or turned, no sound that was cut."
         ),
     ] = False,
+    whole: Annotated[
+        bool,
+        typer.Option(help="imprint, of heads with the whole generator: make again with it what would be attributed."),
+    ] = True,
     perturb: Annotated[
         list[str] | None,
         typer.Option(
@@ -199,6 +203,7 @@ def train(
             gap=gap,
             turned=turned,
             upright=upright,
+            whole=whole,
             perturb=perturb or (),
             folds=folds,
             restarts=restarts,

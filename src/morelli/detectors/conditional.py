@@ -21,11 +21,13 @@ class Conditional:
 
     Attributes:
         slope: [d − k, k]. offset, deviation: [k].
+        bounds: [2, d − k], beyond which the others explain no more than there; none in earlier bundles.
     """
 
     slope: Tensor
     offset: Tensor
     deviation: Tensor
+    bounds: Tensor | None = None
 
     def score(self, features: Tensor) -> Tensor:
         """[n, *shape] → [n]. Raises MismatchError for features of another size."""
@@ -33,16 +35,22 @@ class Conditional:
         explained = len(self.offset)
         if values.shape[1] != explained + len(self.slope):
             raise MismatchError(f"features have {values.shape[1]} numbers; expected {explained + len(self.slope)}.")
-        expected = values[:, explained:] @ self.slope.to(values) + self.offset.to(values)
+        known = values[:, explained:]
+        if self.bounds is not None:
+            known = torch.maximum(torch.minimum(known, self.bounds[1].to(values)), self.bounds[0].to(values))
+        expected = known @ self.slope.to(values) + self.offset.to(values)
         return ((values[:, :explained] - expected) / self.deviation.to(values)).mean(1)
 
     def state(self) -> State:
         tensors = {"slope": self.slope, "offset": self.offset, "deviation": self.deviation}
+        if self.bounds is not None:
+            tensors["bounds"] = self.bounds
         return State({"type": "conditional"}, tensors)
 
     @staticmethod
     def from_state(state: State) -> Conditional:
-        return Conditional(*(state.tensors[name] for name in ("slope", "offset", "deviation")))
+        tensors = state.tensors
+        return Conditional(tensors["slope"], tensors["offset"], tensors["deviation"], tensors.get("bounds"))
 
 
 @dataclass(frozen=True)
@@ -52,10 +60,12 @@ class ConditionalRecipe:
     Attributes:
         explained: how many features, from the first.
         per_unknown: own samples that it takes for each feature that explains.
+        reach: own deviations from their mean up to which the others explain; None, and they do without end.
     """
 
     explained: int = 1
     per_unknown: float = 2.0
+    reach: float | None = None
 
     def steps(self, own: int, other: int) -> int:
         return 1
@@ -93,4 +103,8 @@ class ConditionalRecipe:
         deviation = (aims - known @ slope - offset).std(0).clamp_min(1e-6)
         if progress:
             progress(1)
-        return Conditional(*(x.to(own.dtype) for x in (slope, offset, deviation)))
+        bounds = None
+        if self.reach is not None:
+            bounds = torch.stack([centre - self.reach * scale, centre + self.reach * scale]).to(own.dtype)
+        slope, offset, deviation = (x.to(own.dtype).contiguous() for x in (slope, offset, deviation))
+        return Conditional(slope, offset, deviation, bounds)

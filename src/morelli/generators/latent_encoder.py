@@ -35,7 +35,7 @@ def fit_encoder(
 
     Args:
         generator: [n, *latent] → [n, c, h, w].
-        progress: told 1 after each of `STEPS`.
+        progress: told 1 after each part of the `work`.
     Returns:
         [n, c, h, w] → [n, k], latents in one row each: strided convolutions, batch norms and two dense layers.
 
@@ -44,7 +44,7 @@ def fit_encoder(
     """
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        latents, images = _drawn(generator.to(device), low, high, device)
+        latents, images = _drawn(generator.to(device), low, high, device, progress)
         network = _network(tuple(images.shape[1:]), latents.shape[1]).to(device)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         with torch.enable_grad():
@@ -58,11 +58,20 @@ def _averaging(shape: tuple[int, ...]) -> nn.Module:
     return nn.AvgPool2d(by) if by > 1 else nn.Identity()
 
 
-def _drawn(generator: Program, low: float, high: float, device: str | torch.device) -> tuple[Tensor, Tensor]:
+def work() -> int:
+    """Batches that are made, and steps."""
+    return -(-DRAWN // BATCH) + STEPS
+
+
+def _drawn(
+    generator: Program, low: float, high: float, device: str | torch.device, progress: Callable[[int], None] | None
+) -> tuple[Tensor, Tensor]:
     """Latents [n, k], and the images [n, c, h, w] of 8 bits that they give, averaged where they are large."""
 
     def made(latents: Tensor) -> Tensor:
         images = generator(latents.to(device).reshape(-1, *generator.in_shape))
+        if progress:
+            progress(1)
         shares = (_averaging(tuple(images.shape[1:]))(images) - low) / (high - low)
         return (shares.clamp(0, 1) * LEVELS).round().to(torch.uint8)
 

@@ -51,9 +51,11 @@ class TableGenerator(TorchGenerator):
         if self._map.out_shape != (table.width,):
             raise MismatchError(f"the module makes rows of {self._map.out_shape}; the table's are ({table.width},).")
 
-    def head(self, n: int = 10_000, seed: int = 0, progress: Callable[[int], None] | None = None) -> Head:
+    def head(
+        self, n: int = 10_000, seed: int = 0, progress: Callable[[int], None] | None = None, *, whole: bool = False
+    ) -> Head:
         """As of `TorchGenerator`, with the table, so that files of ordinary rows can be read."""
-        return replace(super().head(n, seed, progress), form=FileForm(table=self.table))
+        return replace(super().head(n, seed, progress, whole=whole), form=FileForm(table=self.table))
 
     def samples(self, n: int, seed: int) -> Tensor:
         """[n, table.width], float32: drawn where the heads draw, decoded, rounded and encoded again."""

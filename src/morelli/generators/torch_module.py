@@ -87,8 +87,13 @@ class TorchGenerator:
         """One line: the last linear layer, the shapes on both sides, and the activation."""
         return self._seen.describe()
 
-    def head(self, n: int = 10_000, seed: int = 0, progress: Callable[[int], None] | None = None) -> Head:
-        """The head, with mean, covariance and sign of n activations (float32, on the CPU)."""
+    def head(
+        self, n: int = 10_000, seed: int = 0, progress: Callable[[int], None] | None = None, *, whole: bool = False
+    ) -> Head:
+        """The head, with mean, covariance and sign of n activations (float32, on the CPU).
+
+        whole: it also holds the `program` of the whole generator.
+        """
         moments = Moments(self._map)
         for activations, _ in self._batches(n, seed):
             moments.add(activations)
@@ -101,6 +106,7 @@ class TorchGenerator:
             moments.mean.float(),
             moments.least >= 0,
             moments.covariance.float(),
+            generator=self.program() if whole else None,
         )
 
     def program(self) -> Program:

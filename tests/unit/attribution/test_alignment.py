@@ -61,17 +61,23 @@ def test_the_least_score_is_that_of_the_best_place_tried_one_by_one() -> None:
     own, other, asked = (torch.rand(n, 1, 16, 20, generator=rng) * 2 - 1 for n in (20, 20, 3))
     detector = StackedRecipe(extractor.blocks).fit(extractor.extract(own).values, extractor.extract(other).values, 0)
     values, sizes = extractor.extract(asked).values, [(13, 16), (15, 19)]
-    found = aligned_scores(extractor, detector, asked, values, sizes, extractor.turns)
+    found, windows = aligned_scores(extractor, detector, asked, values, sizes, extractor.turns)
     for i, sample in enumerate(asked):
         for way, turned in enumerate(orientations(sample, False)):
             turned, its = turned[None], extractor.extract(turned[None]).values
-            every = [
-                detector.score(placed(extractor, turned, its, [(top, left, *size)]))
+            every = {
+                (top, left, *size): float(detector.score(placed(extractor, turned, its, [(top, left, *size)])))
                 for size in sizes
                 for top in range(17 - size[0])
                 for left in range(21 - size[1])
-            ]
-            assert float(torch.cat(every).min()) == pytest.approx(float(found[way, i]), abs=1e-3)
+            }
+            assert min(every.values()) == pytest.approx(float(found[way, i]), abs=1e-3)
+            top, left, height, width = windows[way, i].tolist()
+            canvas = torch.zeros(1, 16, 20)
+            canvas[:, top : top + height, left : left + width] = 1  # as turned as the sample is
+            _, rows, columns = orientations(canvas, False)[way].nonzero().unbind(1)
+            window = int(rows.min()), int(columns.min()), height, width
+            assert every[window] == pytest.approx(min(every.values()), abs=1e-3)
 
 
 def test_only_parts_of_whole_imprints_are_searched_for() -> None:
@@ -88,7 +94,7 @@ def test_without_held_out_samples_those_left_out_calibrate() -> None:
     assert len(expert.held_out) == 80
     some = changed(imprinting_samples(4, 11), SPEC, "part:58")
     values = found.extractor.extract(some).values
-    assert scores_in("part:56..60", found.extractor, expert.detector, some, values, False).shape == (1, 4)
+    assert scores_in("part:56..60", found.extractor, expert.detector, some, values, False)[0].shape == (1, 4)
 
 
 def test_what_explains_a_size() -> None:

@@ -115,7 +115,7 @@ def test_a_set_is_held_against_scores_that_did_not_pay_either() -> None:
     turning = fit_turning(calibrating, calibrating[0], RATE)
     assert turning.handicap > 0.5
     turning = replace(turning, unpaid=calibrating.min(0).values)
-    p = turning.free(turning.least(calibrating)[0], judged)
+    p = turning.free(turning.least(calibrating)[0], judged.min(0).values)
     assert [float((p <= level).double().mean()) for level in (0.05, 0.3, 0.7)] == pytest.approx(
         [0.05, 0.3, 0.7], abs=0.03
     )
