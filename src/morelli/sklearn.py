@@ -78,7 +78,7 @@ class AttributorClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn
         gap: float | None = None,
         turned: bool | None = None,
         upright: bool = False,
-        whole: bool = True,
+        whole: bool | None = None,
         perturb: tuple[str, ...] = (),
         restarts: int | None = None,
         steps: int | None = None,

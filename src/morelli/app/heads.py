@@ -43,7 +43,8 @@ def head_from_factory(
     Args:
         factory: returns a torch module, or a `TorchGenerator` where latents are not N(0, I).
         latent: shape of one latent, "100x1x1"; not needed for a `TorchGenerator`.
-        whole: also store the whole generator, as operations and weights; "sm-inv" and "latent" need it.
+        whole: also store the whole generator, as operations and weights; "sm-inv" and "latent" need it, and
+            "imprint" tells siblings in compressed, noisy and cut files by it.
         levels: how many values a pixel of the model's files can take: 65536 of 16 bits. See docs/medical.md.
         window: "centre,width" in which DICOM files are read, in place of each file's own.
         draws: latents over which the anchor, the mean activation, is taken.

@@ -60,6 +60,9 @@ def _attributor(fitted: Attributor) -> str:
         "trained on, held out": f"{own.get('trained_on')}, {own.get('held_out')}",
         "other samples": other.get("samples", "none"),
         "judged apart after": ", ".join(fitted.own_scores()) if fitted.experts else "nothing",
+        "makes images again": "yes: it holds the whole generator, treat it as you treat the model"
+        if fitted.reconstruction
+        else "no",
         "false-rejection rate": f"{fitted.rate:.2%}",
         "threshold": f"{fitted.threshold:.6g}",
         "made": f"{card.get('made')}, morelli {card.get('morelli')}",

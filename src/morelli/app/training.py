@@ -56,7 +56,7 @@ def train(
     gap: float | None = None,
     turned: bool | None = None,
     upright: bool = False,
-    whole: bool = True,
+    whole: bool | None = None,
     perturb: Sequence[str] = (),
     folds: int | None = None,
     restarts: int | None = None,
@@ -97,9 +97,9 @@ def train(
             when the sources to fear are not at hand. Mirrored own images are rejected then. Imprints always are, unless
             this is False: then against the other samples alone, for when those are of a sibling.
         upright: of "imprint": attribute no sample that was mirrored or turned since it was made.
-        whole: of "imprint" of images, where the head holds the whole generator: what imprints would attribute is made
-            again by it, and what that leaves may object (`features.latent_reconstruction`). Training takes some minutes
-            more for it, as an encoder is learned first.
+        whole: of "imprint" of images: what imprints would attribute is made again by the whole generator, and what that
+            leaves may object (`features.latent_reconstruction`). By default where the head holds it. Training takes
+            some minutes more for it, as an encoder is learned first.
         perturb: immunised training: send each own and other sample through one of these, in turn, for example
             ("none", "jpeg:80"); see `numerics.perturbations.parse`. Imprints learn each apart, and tell from a sample's
             file and pixels what happened to it; by default they know what `app.conditions` names.
@@ -146,6 +146,11 @@ def train(
             "without turned samples imprints of images learn from other samples alone, best of a sibling's. "
             "Give those, too."
         )
+    if whole and (not isinstance(extractor, Imprint) or not imprinted or head.generator is None):
+        raise MorelliError(
+            "`whole` was given, but only imprints of images make them again, and the head has to hold the whole "
+            "generator (`morelli head … --whole`). Leave it out, or make the head so."
+        )
     if isinstance(extractor, Inversion):
         extractor.prepare(device)
     mine = gather(own, extractor.spec, "reading own samples", stage)
@@ -173,7 +178,7 @@ def train(
     if isinstance(extractor, Imprint | SoundImprint) and imprinted:
         trained_on = min(len(parts[0]), MOST)
         remaking, failed = None, []
-        if whole:
+        if whole is not False:
             try:
                 remaking = build_reconstruction(head, extractor.spec, seed, device, stage)
             except MismatchError as error:
@@ -195,6 +200,7 @@ def train(
         "other": None if theirs is None else dict(theirs.about),
         "perturb": list(conditions),
         "turned": imprinted if turned is None else turned,
+        "made_again": attributor.reconstruction is not None,
         "siblings": related,
         "warnings": kin + _warnings(mine, theirs) + doubts,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),

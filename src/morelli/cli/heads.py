@@ -34,7 +34,7 @@ def head(
         bool,
         typer.Option(
             "--whole",
-            help="Also store the whole generator (sm-inv, latent) or autoencoder (aedr, reconstruction, latent).",
+            help="Also store the whole generator (for imprint, sm-inv, latent), or a latent decoder's autoencoder.",
         ),
     ] = False,
     latent: Annotated[str, typer.Option(help="Shape of one latent, drawn from N(0, I), for example 100x1x1.")] = "",

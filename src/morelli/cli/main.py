@@ -144,9 +144,9 @@ def train(
         ),
     ] = False,
     whole: Annotated[
-        bool,
+        bool | None,
         typer.Option(help="imprint, of heads with the whole generator: make again with it what would be attributed."),
-    ] = True,
+    ] = None,
     perturb: Annotated[
         list[str] | None,
         typer.Option(
