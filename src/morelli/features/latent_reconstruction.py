@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from morelli.errors import MismatchError, OutOfRange
 from morelli.features.protocol import Facts, Features, Progress, SampleSpec
+from morelli.numerics.levenberg import Levenberg
 from morelli.numerics.program import Program
 from morelli.numerics.spectrum import dct2
 from morelli.numerics.state import State
@@ -19,6 +21,7 @@ from morelli.numerics.state import State
 EDGES = (0, 1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 2)  # of bands, in shares of the finest cosine
 BANDS = len(EDGES) - 1
 FLOOR = 1e-2  # squared grey steps; rounding leaves 1/12
+FEW = 16  # latents, up to which derivatives are cheap
 AT_ONCE = 16  # always as many, since other numbers of samples are summed in another order
 
 
@@ -34,9 +37,11 @@ class LatentReconstruction:
     Attributes:
         generator: [n, *latent] → [n, *spec.shape]. encoder: [n, *spec.shape] → [n, k], about the latents.
         rounds: how often the guess is moved.
+        steps: of Levenberg–Marquardt on all pixels after that, where there are at most `FEW` latents: such generators
+            fold, and an encoder's guesses are further off.
     Raises:
         MismatchError: samples that are no images, or programs that do not fit them or each other.
-        OutOfRange: fewer than no rounds.
+        OutOfRange: fewer than no rounds or steps.
 
     Source: ours. Moving on by what an encoder reads is iterative refinement as in ReStyle (Alaluf et al., ICCV 2021,
     arXiv 2104.02699), without a network for it: the encoder stands for the generator's inverse.
@@ -46,6 +51,7 @@ class LatentReconstruction:
     encoder: Program
     spec: SampleSpec
     rounds: int = 2
+    steps: int = 2
 
     def __post_init__(self) -> None:
         if not self.spec.is_image or self.encoder.in_shape != self.spec.shape:
@@ -59,8 +65,8 @@ class LatentReconstruction:
         made = tuple(self.generator.results(1)[-1].shape[1:])
         if made != self.spec.shape:
             raise MismatchError(f"the generator makes {made}; samples are {self.spec.shape}.")
-        if self.rounds < 0:
-            raise OutOfRange(f"a reconstruction has {self.rounds} rounds; expected 0 or more.")
+        if min(self.rounds, self.steps) < 0:
+            raise OutOfRange(f"a reconstruction has {self.rounds} rounds and {self.steps} steps; expected 0 or more.")
 
     @cached_property
     def _ready(self) -> dict[torch.device, tuple[Program, Program]]:
@@ -78,25 +84,27 @@ class LatentReconstruction:
         """The features. Of a part only what is `known` [n, 1, h, w] counts; around it is taken what was made."""
         self.spec.check(samples)
         values = [samples.new_zeros(0, 2 * BANDS + 1, dtype=torch.float32)]
-        with torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():  # whatever the caller has switched on or off
+            samples = samples.float().nan_to_num(0, 0, 0)
             for start in range(0, len(samples), AT_ONCE):
-                some = _filled(samples[start : start + AT_ONCE].float().nan_to_num(0, 0, 0))
+                some = _filled(samples[start : start + AT_ONCE])
                 mask = None if known is None else _filled(known[start : start + AT_ONCE])
                 count = min(AT_ONCE, len(samples) - start)
-                values.append(self._features(some, mask)[:count])
+                values.append(self._features(some, mask, count)[:count])
                 if progress:
                     progress(count)
         return torch.cat(values)
 
-    def _features(self, images: Tensor, known: Tensor | None) -> Tensor:
-        made, latents = self._made(images, known)
+    def _features(self, images: Tensor, known: Tensor | None, count: int) -> Tensor:
+        """Of the first `count`; the rest fills up."""
+        made, latents = self._made(images, known, count)
         steps = self.spec.grey_steps(images)
         rest = steps - self.spec.grey_steps(made)
         rest = rest if known is None else rest * known
         length = (latents.square().mean(1, keepdim=True) + FLOOR).log()
         return torch.cat([energies(rest), energies(steps), length], 1)
 
-    def _made(self, images: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _made(self, images: Tensor, known: Tensor | None, count: int) -> tuple[Tensor, Tensor]:
         """Images made again [n, *spec.shape], and what the encoder read at first [n, k]."""
         if images.device not in self._ready:
             programs = (each.to(images.device).channels_last() for each in (self.generator, self.encoder))
@@ -111,6 +119,10 @@ class LatentReconstruction:
         for _ in range(self.rounds):
             latents = latents + (read if known is None else encoder(torch.where(known, images, made))) - encoder(made)
             made = make(latents)
+        if self.steps and latents.shape[1] <= FEW:
+            for i in range(count):  # each alone, so that no other matters to it
+                mask = None if known is None else known[i]
+                made[i] = make(_descended(make, latents[i : i + 1], images[i], mask, self.steps))[0]
         return made, read
 
     def _reasons(self, samples: Tensor) -> tuple[str, ...]:
@@ -118,14 +130,27 @@ class LatentReconstruction:
         return tuple("values lie outside the range that the model can make." if out else "" for out in outside)
 
     def state(self) -> State:
-        settings = {"type": "latent_reconstruction", "spec": self.spec.settings(), "rounds": self.rounds}
+        settings: dict[str, Any] = {"type": "latent_reconstruction", "spec": self.spec.settings()}
+        settings |= {"rounds": self.rounds, "steps": self.steps}
         return State(settings, parts={"generator": self.generator.state(), "encoder": self.encoder.state()})
 
     @staticmethod
     def from_state(state: State) -> LatentReconstruction:
         generator, encoder = (Program.from_state(state.parts[name]) for name in ("generator", "encoder"))
         spec = SampleSpec.from_settings(state.settings["spec"])
-        return LatentReconstruction(generator, encoder, spec, state.settings["rounds"])
+        return LatentReconstruction(generator, encoder, spec, state.settings["rounds"], state.settings["steps"])
+
+
+def _descended(
+    make: Callable[[Tensor], Tensor], start: Tensor, image: Tensor, known: Tensor | None, steps: int
+) -> Tensor:
+    """A latent [1, k] that makes more of the image, or of what is known of it, than the start does."""
+
+    def residual(z: Tensor, rows: Tensor) -> Tensor:
+        rest = make(z) - image
+        return (rest if known is None else rest * known).flatten(1)
+
+    return Levenberg(steps, 0.0).solve(residual, start).value
 
 
 def _filled(samples: Tensor) -> Tensor:

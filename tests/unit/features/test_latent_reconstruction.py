@@ -12,6 +12,7 @@ from toys import _seeded
 
 from morelli import SampleSpec
 from morelli.errors import MismatchError, OutOfRange
+from morelli.features import latent_reconstruction
 from morelli.features.latent_reconstruction import BANDS, FLOOR, LatentReconstruction, energies
 from morelli.generators.capture import capture
 from morelli.generators.latent_encoder import fit_encoder
@@ -37,9 +38,9 @@ def made(count: int, seed: int, of: int = 3) -> torch.Tensor:
     return from_eight_bits(to_eight_bits(images, SPEC), SPEC)
 
 
-def left(samples: torch.Tensor, rounds: int = 2) -> torch.Tensor:
+def left(samples: torch.Tensor, rounds: int = 2, steps: int = 0) -> torch.Tensor:
     """Mean log energy of the rest."""
-    return replace(reconstruction(), rounds=rounds).extract(samples).values[:, :BANDS].mean(1)
+    return replace(reconstruction(), rounds=rounds, steps=steps).extract(samples).values[:, :BANDS].mean(1)
 
 
 def test_own_images_come_back_and_others_do_not() -> None:
@@ -51,6 +52,13 @@ def test_rounds_bring_own_images_nearer() -> None:
     own = made(100, 2)
     means = [float(left(own, rounds).mean()) for rounds in (0, 1, 2)]
     assert means[0] > means[1] + 0.5 > means[2] + 0.5
+
+
+def test_steps_bring_them_nearer_still_where_latents_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = made(50, 2)
+    assert left(own, rounds=0, steps=2).mean() < left(own, rounds=0).mean() - 0.5
+    monkeypatch.setattr(latent_reconstruction, "FEW", 4)
+    assert torch.equal(left(own, rounds=0, steps=2), left(own, rounds=0))
 
 
 def test_no_sample_matters_to_another_to_the_byte() -> None:
