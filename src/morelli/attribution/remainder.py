@@ -122,9 +122,11 @@ def with_remainder(
     samples: Tensor | None,
     progress: Progress | None = None,
 ) -> Found:
-    """Least of the scores [k, n] in each orientation of samples [n, c, h, w], with what the upright ones object.
+    """Least of the scores [k, n] in each orientation of samples [n, c, h, w], with what they object made upright again.
 
-    The samples are needed only where there is a remainder; `windows` [k, n, 4] are where they lay, of parts.
+    Where imprints are faint they may take an upright own sample for a turned one: so it is made again as it is, too,
+    and the kinder answer counts. The samples are needed only where there is a remainder; `windows` [k, n, 4] are where
+    they lay, of parts.
     """
     scores, ways = turning.least(every)
     free, freely = every.min(0)
@@ -143,6 +145,9 @@ def with_remainder(
             added[asked] = remainder.objections(seen).to(added)
         return added
 
-    added = objections(scores, ways, torch.ones_like(ways, dtype=torch.bool))
-    freely_added = torch.where(freely == ways, added, objections(free, freely, freely != ways))
-    return Found(scores + added, ways, free + freely_added)
+    turned, upright = ways > 0, torch.zeros_like(ways)
+    told = objections(scores, ways, torch.ones_like(turned))
+    freely_told = torch.where(freely == ways, told, objections(free, freely, freely != ways))
+    as_it_is = every[0] + torch.where(turned, objections(every[0], upright, turned), told)
+    kinder = as_it_is < scores + told
+    return Found(torch.where(kinder, as_it_is, scores + told), torch.where(kinder, upright, ways), free + freely_told)

@@ -158,9 +158,9 @@ class _Bright:
 
 def test_each_is_asked_about_upright_and_only_where_it_might_pass() -> None:
     image = torch.zeros(1, 4, 4)
-    image[:, :2, :2] = torch.tensor([[4.0, 3.0], [2.0, 1.0]])
+    image[:, 2:, 2:] = torch.tensor([[4.0, 3.0], [2.0, 1.0]])  # upright nothing objects, turned by half 2
     ways = orientations(image, True)
-    samples = torch.stack([image, ways[2], image])  # turned by half: what makes it upright is the same turn
+    samples = torch.stack([image, ways[2], image])
     every = torch.full((8, 3), 1.5)
     every[0, 0] = every[2, 1] = 0.5
     every[:, 2] = 3.0
@@ -168,7 +168,13 @@ def test_each_is_asked_about_upright_and_only_where_it_might_pass() -> None:
     remainder = Remainder(detector, torch.tensor([0.5, 1.0]), limit=2.0)
     found = with_remainder(every, None, Turning(handicap=0.25), remainder, _Bright(), samples)  # type: ignore[arg-type]
     assert found.ways.tolist() == [0, 2, 0]
-    assert found.scores.tolist() == [0.5 + 2.0, 0.75 + 2.0, 3.0 + MOST]
-    assert found.free.tolist() == [0.5 + 2.0, 0.5 + 2.0, 3.0 + MOST]
+    assert found.scores.tolist() == [0.5, 0.75, 3.0 + MOST]
+    assert found.free.tolist() == [0.5, 0.5, 3.0 + MOST]
+    every[2, 0] = 0.1  # an upright one that is taken for a turned one
+    taken = with_remainder(every, None, Turning(handicap=0.25), remainder, _Bright(), samples)  # type: ignore[arg-type]
+    assert taken.ways.tolist() == [0, 2, 0]
+    assert taken.scores.tolist() == [0.5, 0.75, 3.0 + MOST]
+    assert taken.free.tolist() == pytest.approx([0.1 + 2.0, 0.5, 3.0 + MOST])
+    every[2, 0] = 1.5
     plain = with_remainder(every, None, FREE, None, None, None)
     assert plain.scores.tolist() == [0.5, 0.5, 3.0]
