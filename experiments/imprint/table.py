@@ -85,9 +85,34 @@ def by_target() -> str:
     return "\n".join(lines)
 
 
-def zoo() -> str:
+def whole() -> str:
+    """By imprints alone, and made again by the whole generator, too: the same targets and images."""
+    ours = {key.split("/", 1)[1]: cell for key, cell in cells("imprint").items()}
+    found = {key.split("/", 1)[1]: cell for key, cell in cells("whole").items() if key.split("/", 1)[1] in ours}
+    if not found:
+        return NONE
+    four = f"siblings{TOGETHER}"
+    lines = [row("alone; made again", ("own attributed", "siblings", "other sources", four)), "|---" * 5 + "|"]
+    conditions = [c for c in next(iter(found.values())) if c not in ("seconds", "separated") and TOGETHER not in c]
+    for condition in conditions:
+        values = ["; ".join(spread([100 * by[t][condition]["own"] for t in found]) for by in (ours, found))]
+        for name, siblings in ((condition, True), (condition, False), (condition + TOGETHER, True)):
+            pairs = ([b for t in found for b in balanced(by[t][name], t, siblings=siblings)] for by in (ours, found))
+            values.append("; ".join(map(spread, pairs)))
+        lines.append(row(condition, values))
+    lines += ["", row("siblings, alone; made again", found), "|---" * (len(found) + 1) + "|"]
+    for condition in conditions:
+        each = ((spread(balanced(by[t][condition], t, siblings=True)) for by in (ours, found)) for t in found)
+        lines.append(row(condition, map("; ".join, each)))
+    return "\n".join(lines)
+
+
+def zoo(made_again: bool = False) -> str:
     """Generators that are no GANs: own attributed, and each foreign source attributed."""
     found = {key.split("/", 1)[1]: cell for key, cell in cells("zoo").items()}
+    if made_again:
+        again = {key.split("/", 1)[1]: cell for key, cell in cells("whole").items()}
+        found = {target: again[target] for target in found if target in again}
     lines = []
     for target, cell in found.items():
         names = [n for n in cell["none"] if n != "own"]
@@ -265,7 +290,9 @@ def main() -> None:
     tables = {
         "Balanced accuracy, %: mean of all pairs, the worst in brackets": by_condition(),
         "By target": by_target(),
+        "With the whole generator: balanced accuracy, %": whole(),
         "Other kinds of generators: attributed, %": zoo(),
+        "Other kinds of generators, with the whole one: attributed, %": zoo(made_again=True),
         "What the search over orientations costs: siblings of the hard targets": upright(),
         "With a sibling to learn from: other siblings": taught(),
         "An oracle, one orientation: a discriminant that learned from the sibling it judges": oracle(),
