@@ -98,7 +98,8 @@ def fit_imprint(
             scores = scores if len(held_out) else scores + left_out_objections(seen)
         if len(held_out):
             found = with_remainder(every, windows, turning, remainder, reconstruction, judged.samples, remaking)
-            scores, turning = found.scores, replace(turning, unpaid=found.free if turning.handicap else None)
+            scores = found.scores
+            turning = replace(turning, unpaid=None if torch.equal(found.free, scores) else found.free)
             if not sizes_of(extractor, condition):
                 places.append(fit_places(extractor, detector, fresh.values, condition if len(conditions) > 1 else ""))
         of[condition], apart[condition] = Expert(detector, scores, turning, remainder), round(detector.separated, 4)

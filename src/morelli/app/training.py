@@ -21,6 +21,7 @@ from morelli.app.imprinting_audio import by_file, fit_sound_imprint, with_rate
 from morelli.app.methods import build_extractor, build_recipe, build_reconstruction, default_method, with_encoder
 from morelli.app.sources import Samples, Source, Stage, digests, gather, perturbed, silent, sized, turned_images
 from morelli.attribution.attributor import Attributor, fit_attributor
+from morelli.attribution.remainder import LEAST
 from morelli.detectors.distance import DistanceRecipe
 from morelli.detectors.folds import FoldsRecipe
 from morelli.detectors.protocol import DetectorRecipe
@@ -178,10 +179,17 @@ def train(
     if isinstance(extractor, Imprint | SoundImprint) and imprinted:
         trained_on = min(len(parts[0]), MOST)
         remaking, failed = None, []
-        if whole is not False:
+        needed = LEAST if len(parts[1]) else 2 * LEAST
+        if head.generator is not None and whole is not False and len(parts[0]) < needed:
+            failed = [f"images are not made again: {len(parts[0])} own samples train, and it takes {needed}."]
+            if whole:
+                raise TooFewSamples(f"{failed[0]} Give more, or leave `whole` out.")
+        elif whole is not False:
             try:
                 remaking = build_reconstruction(head, extractor.spec, seed, device, stage)
             except MismatchError as error:
+                if whole:
+                    raise
                 failed = [f"images are not made again: {error}"]
         attributor, conditions, doubts = _imprinted(
             extractor, mine, theirs, parts, perturb, upright, turned is not False, remaking, rate, seed, device, stage

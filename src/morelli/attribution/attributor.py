@@ -30,6 +30,7 @@ from morelli.numerics.perturbations import Window
 from morelli.numerics.state import State
 
 TURNED = "p_turned"  # note: the p-value as if being turned cost nothing
+TOLD = "remainder"  # note: what of the score is for what was left when the sample was made again
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +132,7 @@ class Attributor:
 
         The samples are needed where parts are searched for, or samples are made again.
         """
-        scores, chances, free, turns, judges = self._scores(features.values, conditions, samples)
+        scores, chances, free, told, turns, judges = self._scores(features.values, conditions, samples)
         names = self.extractor.orientations if self.any_orientation and isinstance(self.extractor, Turnable) else None
         saturated = saturated_share(features)
         known: dict[str, Any] = {}  # false-attribution rates by condition
@@ -140,6 +141,8 @@ class Attributor:
             notes: dict[str, Any] = {name: round(float(values[i]), 6) for name, values in features.notes.items()}
             if conditions is not None:
                 notes["condition"] = judges[i]
+            if not math.isnan(told[i]):
+                notes[TOLD] = round(float(told[i]), 3)
             if names is not None:
                 notes["orientation"] = names[turns[i]]
                 if free[i] > p:
@@ -176,12 +179,12 @@ class Attributor:
 
     def _scores(
         self, values: Tensor, conditions: Sequence[Sequence[str]] | None, samples: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor, list[int], list[str]]:
-        """Of each sample the score, p-value, p-value if turning were free, orientation and name of a condition.
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, list[int], list[str]]:
+        """Of each sample score, p-value, p-value if turning were free, what was told, orientation, name of a condition.
 
         Of that condition of its own where p is largest; the likeliest where p is the same in several.
         """
-        scores, chances, free = torch.full((3, len(values)), math.nan, dtype=torch.float64)
+        scores, chances, free, told = torch.full((4, len(values)), math.nan, dtype=torch.float64)
         turns = torch.zeros(len(values), dtype=torch.long)
         likeliest = [""] * len(values) if conditions is None else [each[0] for each in conditions]
         judged_by = list(likeliest)
@@ -203,9 +206,10 @@ class Attributor:
                 scores[asked[better]], chances[asked[better]], free[asked[better]], turns[asked[better]] = (
                     x[better] for x in (found.scores.double(), p, unpaid, found.ways)
                 )
+                told[asked[better]] = math.nan if found.told is None else found.told[better].double()
                 for i in asked[better].tolist():
                     judged_by[i] = name
-        return scores, chances, free, turns.tolist(), judged_by
+        return scores, chances, free, told, turns.tolist(), judged_by
 
     def state(self) -> State:
         settings = {"rate": self.rate, "saturated_limit": self.saturated_limit, "card": dict(self.card)}

@@ -17,8 +17,10 @@ from morelli.features.latent_reconstruction import BANDS, LatentReconstruction
 from morelli.features.protocol import Progress
 from morelli.numerics.state import State
 
+LEAST = 2 * (BANDS + 1)  # own samples to learn from
 MOST = 10.0  # units; an objection is no larger
 BULK = (0.5, 0.98)  # own samples between which a unit lies
+STRONG = 1.0  # an objection after which other orientations are tried
 REACH = 3.0  # deviations of own samples up to which what an image shows explains what is left of it
 BEYOND = 2.0  # times the largest score of own samples, from where on nothing needs to be made again
 
@@ -55,11 +57,15 @@ class Remainder:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """Of n samples in one condition the score, the orientation that it is of, and the score if turning were free."""
+    """Of n samples in one condition the score, the orientation that it is of, and the score if turning were free.
+
+    `told` is what of the score was objected to what was left, where anything was made again.
+    """
 
     scores: Tensor
     ways: Tensor
     free: Tensor
+    told: Tensor | None = None
 
 
 def fit_remainder(features: Tensor, highest: float) -> Remainder:
@@ -124,30 +130,30 @@ def with_remainder(
 ) -> Found:
     """Least of the scores [k, n] in each orientation of samples [n, c, h, w], with what they object made upright again.
 
-    Where imprints are faint they may take an upright own sample for a turned one: so it is made again as it is, too,
-    and the kinder answer counts. The samples are needed only where there is a remainder; `windows` [k, n, 4] are where
-    they lay, of parts.
+    Where imprints are faint the least score is not always that of the right orientation. So who objects strongly is
+    made again in the second best one, too, and then as it is, and the kindest answer counts. But the last, which
+    would favour those that nobody turned, all of this is alike for turned samples, and so is the score if turning were
+    free. The samples are needed only where there is a remainder; `windows` [k, n, 4] are where they lay, of parts.
     """
-    scores, ways = turning.least(every)
-    free, freely = every.min(0)
+    paid = torch.cat([every[:1], every[1:] + turning.handicap])
     if remainder is None:
-        return Found(scores, ways, free)
+        return Found(*paid.min(0), every.min(0).values)
     assert reconstruction is not None and samples is not None
-    images = samples
-
-    def objections(scores: Tensor, ways: Tensor, some: Tensor) -> Tensor:
-        """[n], of those that count."""
-        added = torch.full_like(scores, MOST)
-        asked = (some & (scores <= remainder.limit)).nonzero()[:, 0]
-        if len(asked):
-            cut = None if windows is None else windows[ways[asked], asked]
-            seen = features_of(reconstruction, images[asked.to(images.device)], ways[asked], cut, progress)
-            added[asked] = remainder.objections(seen).to(added)
-        return added
-
-    turned, upright = ways > 0, torch.zeros_like(ways)
-    told = objections(scores, ways, torch.ones_like(turned))
-    freely_told = torch.where(freely == ways, told, objections(free, freely, freely != ways))
-    as_it_is = every[0] + torch.where(turned, objections(every[0], upright, turned), told)
-    kinder = as_it_is < scores + told
-    return Found(torch.where(kinder, as_it_is, scores + told), torch.where(kinder, upright, ways), free + freely_told)
+    best, second = every.argsort(dim=0, stable=True)[[0, min(1, len(every) - 1)]]
+    each = torch.arange(len(best))
+    told, asked = torch.full_like(every, MOST), torch.zeros_like(every, dtype=torch.bool)
+    free = every.new_full((len(best),), torch.inf)
+    for ways in (best, second, torch.zeros_like(best)):
+        free = torch.minimum(free, (every + told).where(asked, torch.inf).min(0).values)  # of the first two alone
+        strong = told.where(asked, torch.inf).min(0).values > STRONG
+        fresh = (strong & ~asked[ways, each]).nonzero()[:, 0]
+        asked[ways[fresh], fresh] = True
+        there = fresh[every[ways[fresh], fresh] <= remainder.limit]
+        if len(there):
+            way, cut = ways[there], None if windows is None else windows[ways[there], there]
+            seen = features_of(reconstruction, samples[there.to(samples.device)], way, cut)
+            told[way, there] = remainder.objections(seen).to(told)
+    if progress:
+        progress(len(best))
+    scores, ways = (paid + told).where(asked, torch.inf).min(0)
+    return Found(scores, ways, free, told[ways, each])
