@@ -219,13 +219,6 @@ def toy_features() -> Program:
 
 
 @cache
-def toy_encoder() -> Program:
-    """8×8 images to something like latents."""
-    layers = nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(64, LATENT)
-    return capture(_seeded(nn.Sequential(*layers), 0), (3, 8, 8))
-
-
-@cache
 def toy_autoencoder() -> Program:
     """8×8 images, encoded and decoded."""
     halves = nn.Conv2d(3, 6, 3, 2, 1), nn.Tanh(), nn.Upsample(scale_factor=2), nn.Conv2d(6, 3, 3, padding=1)

@@ -191,7 +191,7 @@ def search(run: p.Run, name: str) -> None:
 def searched(name: str) -> dict:
     spec, own = spec_of(name), p.from_eight_bits(pixels(name, OWN, 100), spec_of(name))
     head = p.head_of(generator(name), whole=True)
-    first = p.morelli.train(head, own, rate=p.RATE, method="imprint")
+    first = p.morelli.train(head, own, rate=p.RATE, method="imprint", whole=False)
     known, mine, theirs, conditions = SEARCHED
     other = p.morelli.train(head, own[:known], rate=p.RATE, method="latent")
     siblings = [n for n in others(name) if kin(name, n)][:2]
@@ -375,10 +375,7 @@ def oracle(run: p.Run, name: str) -> None:
 
 PASSES = {
     "imprint": (imprints, [*FEW, FACES[2], *TARGETS[4:], FACES[0], FACES[1], FACES[3]]),
-    "whole": (
-        whole,
-        ["lsgan-3", VAE, *ZOO, *FEW[:2], FEW[3], "lsgan-4", FACES[2], *(n for n in TARGETS[4:] if n != "lsgan-4")],
-    ),
+    "whole": (whole, [*FEW, "lsgan-4", *ZOO]),
     "upright": (upright, ["lsgan-3", "lsgan-4", VAE]),
     "zoo": (others_too, list(ZOO)),
     "baselines": (baselines, ["lsgan-3", VAE, "wgan-gp-3"]),

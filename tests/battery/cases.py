@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from toys import toy_autoencoder, toy_encoder, toy_features, toy_program
+from toys import toy_autoencoder, toy_features, toy_program
 
 from morelli import Head, SampleSpec, Tanh
 from morelli.detectors.conditional import ConditionalRecipe
@@ -30,7 +30,6 @@ from morelli.features.imprint import Imprint
 from morelli.features.imprint_audio import SoundImprint
 from morelli.features.inversion import Inversion
 from morelli.features.latent_descent import LatentDescent
-from morelli.features.latent_reconstruction import LatentReconstruction
 from morelli.features.latent_search import LatentSearch
 from morelli.features.protocol import Extractor
 from morelli.features.residual import NoiseResidual
@@ -206,11 +205,6 @@ EXTRACTORS: dict[str, Callable[[Head], Extractor]] = {
         SampleSpec(head.map.out_shape, head.activation.low, head.activation.high),
         restarts=2,
         steps=2,  # with more the excess is zero: toys' samples are not rounded
-    ),
-    "latent_reconstruction": lambda head: LatentReconstruction(
-        toy_program(head),
-        toy_encoder(),
-        SampleSpec(head.map.out_shape, head.activation.low, head.activation.high),
     ),
     "double_reconstruction": lambda head: DoubleReconstruction(
         toy_autoencoder(),

@@ -23,7 +23,6 @@ from morelli.features.imprint import Imprint
 from morelli.features.imprint_audio import SoundImprint, usual_hop
 from morelli.features.inversion import Inversion, attribution_solver
 from morelli.features.latent_descent import LatentDescent
-from morelli.features.latent_reconstruction import LatentReconstruction
 from morelli.features.latent_search import LatentSearch
 from morelli.features.observation import EightBit, Jpeg, Point, Weighted
 from morelli.features.prior import Gaussian, Sparse
@@ -50,7 +49,6 @@ EXTRACTORS: dict[str, Callable[[State], Extractor]] = {
     "residual": NoiseResidual.from_state,
     "full_inversion": FullInversion.from_state,
     "latent_search": LatentSearch.from_state,
-    "latent_reconstruction": LatentReconstruction.from_state,
     "latent_descent": LatentDescent.from_state,
     "imprint": Imprint.from_state,
     "double_reconstruction": DoubleReconstruction.from_state,

@@ -135,7 +135,7 @@ def with_remainder(
     would favour those that nobody turned, all of this is alike for turned samples, and so is the score if turning were
     free. The samples are needed only where there is a remainder; `windows` [k, n, 4] are where they lay, of parts.
     """
-    paid = torch.cat([every[:1], every[1:] + turning.handicap])
+    paid = turning.paid(every)
     if remainder is None:
         return Found(*paid.min(0), every.min(0).values)
     assert reconstruction is not None and samples is not None

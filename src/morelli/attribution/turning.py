@@ -47,7 +47,11 @@ class Turning:
 
     def least(self, every: Tensor) -> tuple[Tensor, Tensor]:
         """Scores [k, n] in each orientation, upright first → least scores [n] and their orientations [n]."""
-        return torch.cat([every[:1], every[1:] + self.handicap]).min(0)
+        return self.paid(every).min(0)
+
+    def paid(self, every: Tensor) -> Tensor:
+        """Scores [k, n] in each orientation, upright first, with what being turned costs."""
+        return torch.cat([every[:1], every[1:] + self.handicap])
 
     def free(self, held_out: Tensor, least: Tensor) -> Tensor:
         """p-values of least scores [n] as if being turned cost nothing: exact for own samples in any orientation."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from morelli.errors import MismatchError, OutOfRange
-from morelli.features.protocol import Facts, Features, Progress, SampleSpec
+from morelli.features.protocol import Progress, SampleSpec
 from morelli.numerics.levenberg import Levenberg
 from morelli.numerics.program import Program
 from morelli.numerics.spectrum import dct2
@@ -73,15 +72,11 @@ class LatentReconstruction:
         """Generator and encoder for each device that samples came in."""
         return {}
 
-    def extract(
-        self, samples: Tensor, progress: Progress | None = None, facts: Sequence[Facts] | None = None
-    ) -> Features:
-        """[n, *spec.shape] → [n, 2 BANDS + 1]. Raises MismatchError for another shape."""
-        values = self.left(samples, None, progress)
-        return Features(values, {"saturated": torch.zeros(len(samples))}, self._reasons(samples))
-
     def left(self, samples: Tensor, known: Tensor | None = None, progress: Progress | None = None) -> Tensor:
-        """The features. Of a part only what is `known` [n, 1, h, w] counts; around it is taken what was made."""
+        """[n, *spec.shape] → [n, 2 BANDS + 1], float32. Raises MismatchError for another shape.
+
+        Of a part only what is `known` [n, 1, h, w] counts; around it is taken what was made.
+        """
         self.spec.check(samples)
         values = [samples.new_zeros(0, 2 * BANDS + 1, dtype=torch.float32)]
         with torch.inference_mode(False), torch.no_grad():  # whatever the caller has switched on or off
@@ -125,13 +120,8 @@ class LatentReconstruction:
                 made[i] = make(_descended(make, latents[i : i + 1], images[i], mask, self.steps))[0]
         return made, read
 
-    def _reasons(self, samples: Tensor) -> tuple[str, ...]:
-        outside = self.spec.outside(samples).tolist()
-        return tuple("values lie outside the range that the model can make." if out else "" for out in outside)
-
     def state(self) -> State:
-        settings: dict[str, Any] = {"type": "latent_reconstruction", "spec": self.spec.settings()}
-        settings |= {"rounds": self.rounds, "steps": self.steps}
+        settings = {"spec": self.spec.settings(), "rounds": self.rounds, "steps": self.steps}
         return State(settings, parts={"generator": self.generator.state(), "encoder": self.encoder.state()})
 
     @staticmethod

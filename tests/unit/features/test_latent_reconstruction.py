@@ -40,11 +40,11 @@ def made(count: int, seed: int, of: int = 3) -> torch.Tensor:
 
 def left(samples: torch.Tensor, rounds: int = 2, steps: int = 0) -> torch.Tensor:
     """Mean log energy of the rest."""
-    return replace(reconstruction(), rounds=rounds, steps=steps).extract(samples).values[:, :BANDS].mean(1)
+    return replace(reconstruction(), rounds=rounds, steps=steps).left(samples)[:, :BANDS].mean(1)
 
 
 def test_own_images_come_back_and_others_do_not() -> None:
-    """Measured: log energies of −2.6 at most of 200 own ones, of 2.9 at least of another seed's."""
+    """Measured: 99 % of 200 own ones leave at most −0.5, of another seed's at least 4.2."""
     assert left(made(200, 1)).quantile(0.99) < left(made(200, 1, of=4)).quantile(0.01)
 
 
@@ -63,10 +63,10 @@ def test_steps_bring_them_nearer_still_where_latents_are_few(monkeypatch: pytest
 
 def test_no_sample_matters_to_another_to_the_byte() -> None:
     samples = made(21, 5)
-    every = reconstruction().extract(samples).values
-    one_by_one = torch.cat([reconstruction().extract(sample[None]).values for sample in samples])
+    every = reconstruction().left(samples)
+    one_by_one = torch.cat([reconstruction().left(sample[None]) for sample in samples])
     assert torch.equal(every, one_by_one)
-    assert reconstruction().extract(samples[:0]).values.shape == (0, 2 * BANDS + 1)
+    assert reconstruction().left(samples[:0]).shape == (0, 2 * BANDS + 1)
 
 
 def test_of_a_part_only_what_is_known_counts() -> None:
@@ -99,10 +99,4 @@ def test_programs_have_to_fit() -> None:
     with pytest.raises(OutOfRange, match="rounds"):
         replace(of, rounds=-1)
     with pytest.raises(MismatchError, match="expected"):
-        of.extract(torch.zeros(2, 1, 10, 12))
-
-
-def test_values_outside_the_range_have_a_reason() -> None:
-    samples = made(2, 7)
-    samples[1, 0, 0, 0] = 3.0
-    assert [bool(reason) for reason in reconstruction().extract(samples).reasons] == [False, True]
+        of.left(torch.zeros(2, 1, 10, 12))
