@@ -12,7 +12,7 @@ from morelli.cli.progress import bars
 
 DATA = Path(os.environ.get("MORELLI_DATA", "../shared/data"))
 WORK = Path(__file__).parents[2] / "runs/style"
-STEPS, CHUNK, TUNED = 750, 250, 75
+STEPS, CHUNK, TUNED = 4_000, 1_000, 200
 SETTINGS = {"family": "style", "width": 16, "batch": 16, "bf16": True}
 
 

@@ -4,6 +4,7 @@ Run: python experiments/style/generators.py; python experiments/style/run.py  (i
 """
 
 import sys
+import time
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
@@ -20,9 +21,9 @@ TARGETS = ("style-0", "style-1")
 SIBLINGS = ("style-0", "style-1", "style-0-tuned")
 OTHERS = ("dcgan-0", "dcgan-1")  # of runs/seeds: the same photographs
 CONDITIONS = {"none": "none", "jpeg:90": "jpeg:86..98", "noise:0.05": "noise:0.01..0.05"}  # tested: trained for
-SIZES = {"own": 600, "other": 300, "held_out": 200, "test": 150, "foreign": 80, "altered": 75}
-COPIES, ALTERED = 4, 0.3  # and by what share of their spread the weights are moved
+SIZES = {"own": 600, "other": 300, "held_out": 200, "test": 150, "foreign": 80}
 ROWS = ("SM-F", "RawPAD, LDA", "DCTPAD, LDA", "closed form, LDA", "closed form, LDA, turned")
+IMPRINTS = {"imprint": False, "imprint, made again": True}  # with the whole generator
 DRAWS = (0, 1, 2)
 
 
@@ -38,22 +39,7 @@ def samples(known: dict, target: str, draw: int) -> dict[str, torch.Tensor]:
     for name, generator in known.items():
         if name != target:
             found[f"test {name}"] = p.drawn(generator, SIZES["foreign"], 300 + draw)
-    found["altered"] = torch.cat([p.drawn(copy, SIZES["altered"], 400 + draw) for copy in altered_copies(target, draw)])
     return found | {"test photographs": p.photographs("clothing64", 1000, SIZES["foreign"], draw)}
-
-
-def altered_copies(target: str, draw: int) -> list[p.morelli.TorchGenerator]:
-    """The generator with other weights in all that works at full size: what its owner can make of siblings."""
-    rng, copies = torch.Generator().manual_seed(draw), []
-    for _ in range(COPIES):
-        module = p.morelli.load_generator(p.ROOT / f"runs/style/{target}.generator")
-        with torch.no_grad():
-            for part in (module.first[-1], module.second[-1], module.to_rgb[-1]):
-                for weight in part.parameters():
-                    spread = weight.std() if weight.numel() > 1 else weight.abs()
-                    weight += ALTERED * spread * torch.randn(weight.shape, generator=rng)
-        copies.append(p.morelli.TorchGenerator(module, (100, 1, 1), announce=lambda line: None))
-    return copies
 
 
 def after(samples: torch.Tensor, condition: str, seed: int) -> torch.Tensor:
@@ -61,13 +47,14 @@ def after(samples: torch.Tensor, condition: str, seed: int) -> torch.Tensor:
     return p.seen(p.to_eight_bits(samples, p.SPEC), seed, condition)
 
 
-def imprint(head: p.morelli.Head, drawn: dict[str, torch.Tensor], draw: int, altered: bool = False) -> dict:
-    """As users train it, on own samples alone or against altered copies too; the condition is estimated at judging."""
-    own = torch.cat([drawn["own"], drawn["held"]])
+def imprint(head: p.morelli.Head, drawn: dict[str, torch.Tensor], draw: int, whole: bool) -> dict:
+    """As users train it, on own samples alone; the condition is estimated at judging."""
+    own, start = torch.cat([drawn["own"], drawn["held"]]), time.perf_counter()
     attributor = p.morelli.train(
-        head, own, drawn["altered"] if altered else None, rate=p.RATE, perturb=tuple(CONDITIONS.values()), seed=draw
+        head, own, rate=p.RATE, method="imprint", perturb=tuple(CONDITIONS.values()), whole=whole, seed=draw
     )
     found: dict = {"separated": attributor.card["separated"], "stride": attributor.extractor.stride}
+    found["training"] = round(time.perf_counter() - start)
     for condition in CONDITIONS:
         shares = {n: attributed(attributor, x, condition, draw) for n, x in drawn.items() if n.startswith("test")}
         mine = shares.pop("test")
@@ -84,7 +71,7 @@ def attributed(attributor: Attributor, samples: torch.Tensor, condition: str, se
 
 def baselines(head: p.morelli.Head, drawn: dict[str, torch.Tensor], draw: int, condition: str) -> dict:
     """Trained and tested after the same thing: they are told the condition, and have photographs to train on."""
-    drawn = {name: x for name, x in drawn.items() if name != "altered"} | {
+    drawn = drawn | {
         "photographs": p.photographs("clothing64", 0, SIZES["other"], draw),
         "turned": turned_images(drawn["own"][: SIZES["other"]]),
     }
@@ -104,12 +91,11 @@ def main() -> None:
     run = p.Run(__file__, {"sizes": SIZES, "conditions": CONDITIONS})
     run.content["generators"] = {name: g.digest() for name, g in known.items()}
     run.content["heads"] = {name: known[name].found for name in TARGETS}
-    heads = cache(lambda target: known[target].head(300, 0))
+    heads = cache(lambda target: known[target].head(300, 0, whole=True))
     drawn = cache(lambda target, draw: samples(known, target, draw))
     told = {what: partial(baselines, condition=what) for what in CONDITIONS}
-    judges = {"imprint": imprint, "imprint, altered": partial(imprint, altered=True), **told}
-    order = [*product(["imprint"], DRAWS), ("none", 0), ("imprint, altered", 0), ("none", 1)]
-    order += [("jpeg:90", 0), ("noise:0.05", 0), ("none", 2), *product(["jpeg:90", "noise:0.05"], DRAWS[1:])]
+    judges = {name: partial(imprint, whole=whole) for name, whole in IMPRINTS.items()} | told
+    order = [(what, draw) for draw in DRAWS for what in (*IMPRINTS, *told)]
     for (what, draw), target in product(order, reversed(TARGETS)):
         judge = judges[what]
         run.cell(f"{target}/{draw}/{what}", lambda j=judge, t=target, d=draw: j(heads(t), drawn(t, d), d))

@@ -6,10 +6,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from publish import END, START, percent, table
-from run import CONDITIONS, ROWS
+from run import CONDITIONS, IMPRINTS, ROWS
 
 HERE = Path(__file__).parent
-IMPRINTS = ("imprint", "imprint, altered")
 KINDS = {
     "other seed": lambda target, source: source.startswith("style-") and source[6] != target[6],
     "fine-tuned copy": lambda target, source: source == f"{target}-tuned",

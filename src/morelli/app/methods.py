@@ -26,6 +26,7 @@ from morelli.features.protocol import Extractor, SampleSpec
 from morelli.generators import latent_encoder
 from morelli.generators.capture import capture
 from morelli.generators.latent_encoder import fit_encoder
+from morelli.numerics.bottleneck import split_after_mapping
 from morelli.numerics.head import Head
 from morelli.numerics.program import Program
 from morelli.numerics.solvers.least_squares import LeastSquares
@@ -127,21 +128,25 @@ def build_reconstruction(
 ) -> LatentReconstruction | None:
     """What makes images again, where the head holds the whole generator; its encoder is learned first.
 
+    Of a StyleGAN that is from w, which can be read from images where its latents hardly can.
     Raises MismatchError where the generator makes something else.
     """
     if head.generator is None or not spec.is_image:
         return None
-    return LatentReconstruction(head.generator, _encoder(head.generator, spec, seed, device, stage), spec)
+    mapping, synthesis = split_after_mapping(head.generator)
+    return LatentReconstruction(synthesis, _encoder(synthesis, spec, seed, device, stage, mapping), spec)
 
 
-def _encoder(generator: Program, spec: SampleSpec, seed: int, device: str, stage: Stage) -> Program:
+def _encoder(
+    generator: Program, spec: SampleSpec, seed: int, device: str, stage: Stage, mapping: Program | None = None
+) -> Program:
     made = tuple(generator.results(1)[-1].shape[1:])
     if made != spec.shape:
         raise MismatchError(
             f"the generator makes {made}; samples are {spec.shape}. Let it make them so, channels first."
         )
     progress = stage("learning to encode", latent_encoder.work())
-    return fit_encoder(generator, spec.low, spec.high, seed, device, progress)
+    return fit_encoder(generator, spec.low, spec.high, seed, device, progress, mapping)
 
 
 def _imprint_of(head: Head, method: str, hop: int) -> SoundImprint:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import warnings
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.export import Dim, export
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from morelli.errors import UnsuitableProgram
 from morelli.numerics.program import DTYPES, PLACING, PYTHON, Program, Step
@@ -16,12 +18,16 @@ from morelli.numerics.program import DTYPES, PLACING, PYTHON, Program, Step
 EXACT = 1e-4  # largest difference between module and program, relative to the output's largest value
 
 
-def capture(module: nn.Module, in_shape: tuple[int, ...], tolerance: float = EXACT) -> Program:
+def capture(
+    module: nn.Module, in_shape: tuple[int, ...], tolerance: float = EXACT, *, noiseless: bool = False
+) -> Program:
     """The program of a module that reads one tensor [n, *in_shape] and returns one.
 
     It is checked against the module on batches of 1 and 5, to `tolerance` of the largest output. The weights are copied
     to the CPU.
 
+    Args:
+        noiseless: normal random numbers that the module draws itself are 0, their mean, in place of being refused.
     Raises:
         UnsuitableProgram: the module cannot be traced, draws random numbers, depends on the number of samples, or uses
             an operation that a stored network may not.
@@ -29,10 +35,27 @@ def capture(module: nn.Module, in_shape: tuple[int, ...], tolerance: float = EXA
     modes = [(inner, inner.training) for inner in module.modules()]
     module.eval()
     try:
-        return _capture(module, in_shape, tolerance)
+        with _Noiseless() if noiseless else nullcontext():
+            return _capture(module, in_shape, tolerance)
     finally:
         for inner, training in modes:
             inner.training = training
+
+
+class _Noiseless(TorchDispatchMode):
+    """Gives zeros where normal random numbers are asked for without a generator of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return _SILENT.get(func, func)(*args, **(kwargs or {}))
+
+
+_SILENT = {
+    torch.ops.aten.randn.default: torch.ops.aten.zeros.default,
+    torch.ops.aten.randn_like.default: torch.ops.aten.zeros_like.default,
+}
 
 
 def _capture(module: nn.Module, in_shape: tuple[int, ...], tolerance: float) -> Program:
@@ -48,7 +71,18 @@ def _capture(module: nn.Module, in_shape: tuple[int, ...], tolerance: float) -> 
     weights = exported.graph_signature.inputs_to_parameters | exported.graph_signature.inputs_to_buffers
     held = exported.state_dict | exported.constants
     constants = exported.graph_signature.inputs_to_lifted_tensor_constants
-    program = _of_graph(exported.graph, in_shape, {**weights, **constants}, held).checked()
+    program = _of_graph(exported.graph, in_shape, {**weights, **constants}, held)
+    try:
+        program.checked()
+    except UnsuitableProgram as error:
+        try:
+            program.results(len(example))
+        except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
+            raise error from None
+        raise UnsuitableProgram(
+            "the module works for one number of samples alone once it is traced, as where it asks for `len(x)`. "
+            "Use `x.shape[0]` there."
+        ) from error
     for count in (1, 5):
         inputs = torch.randn(count, *in_shape, generator=torch.Generator().manual_seed(count)).to(device)
         with torch.no_grad():

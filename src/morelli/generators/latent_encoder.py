@@ -30,11 +30,13 @@ def fit_encoder(
     seed: int = 0,
     device: str | torch.device = "cpu",
     progress: Callable[[int], None] | None = None,
+    mapping: Program | None = None,
 ) -> Program:
     """Learns from images [c, h, w] in [low, high] that latents drawn from N(0, I) give, rounded to 8 bits.
 
     Args:
         generator: [n, *latent] → [n, c, h, w].
+        mapping: what is drawn → [n, *latent], as of a StyleGAN; otherwise the latents themselves are drawn.
         progress: told 1 after each part of the `work`.
     Returns:
         [n, c, h, w] → [n, k], latents in one row each: strided convolutions, batch norms and two dense layers.
@@ -44,13 +46,32 @@ def fit_encoder(
     """
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        latents, images = _drawn(generator.to(device), low, high, device, progress)
+        latents, images = _drawn(generator.to(device), mapping, low, high, device, progress)
+        scale = _Scale(latents, mapping is not None)
         network = _network(tuple(images.shape[1:]), latents.shape[1]).to(device)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         with torch.enable_grad():
-            _learn(network, latents, images, (low, high), progress)
+            _learn(network, scale.unit(latents), images, (low, high), progress)
     shape = tuple(generator.results(1)[-1].shape[1:])
-    return capture(nn.Sequential(_averaging(shape), network).eval().cpu(), shape)
+    return capture(nn.Sequential(_averaging(shape), network, scale).eval().cpu(), shape)
+
+
+class _Scale(nn.Module):
+    """From values without mean and of unit spread to latents [n, k], and back; of drawn ones there is nothing to do."""
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, latents: Tensor, mapped: bool) -> None:
+        super().__init__()
+        self.register_buffer("mean", latents.mean(0) if mapped else torch.zeros(latents.shape[1]))
+        self.register_buffer("spread", latents.std(0).clamp_min(1e-6) if mapped else torch.ones(latents.shape[1]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.spread + self.mean
+
+    def unit(self, latents: Tensor) -> Tensor:
+        return (latents - self.mean) / self.spread
 
 
 def _averaging(shape: tuple[int, ...]) -> nn.Module:
@@ -64,7 +85,12 @@ def work() -> int:
 
 
 def _drawn(
-    generator: Program, low: float, high: float, device: str | torch.device, progress: Callable[[int], None] | None
+    generator: Program,
+    mapping: Program | None,
+    low: float,
+    high: float,
+    device: str | torch.device,
+    progress: Callable[[int], None] | None,
 ) -> tuple[Tensor, Tensor]:
     """Latents [n, k], and the images [n, c, h, w] of 8 bits that they give, averaged where they are large."""
 
@@ -75,8 +101,11 @@ def _drawn(
         shares = (_averaging(tuple(images.shape[1:]))(images) - low) / (high - low)
         return (shares.clamp(0, 1) * LEVELS).round().to(torch.uint8)
 
-    latents = torch.randn(DRAWN, math.prod(generator.in_shape))
     with torch.no_grad():
+        if mapping is None:
+            latents = torch.randn(DRAWN, math.prod(generator.in_shape))
+        else:
+            latents = mapping(torch.randn(DRAWN, *mapping.in_shape)).flatten(1)
         return latents, torch.cat([made(some) for some in latents.split(BATCH)])
 
 

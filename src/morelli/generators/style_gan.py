@@ -67,7 +67,7 @@ class StyledConv(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         y = self.conv(x, style)
-        noise = torch.randn(len(y), 1, *y.shape[2:]).to(y)
+        noise = torch.randn(y.shape[0], 1, *y.shape[2:]).to(y)
         return leaky_relu(y + self.strength * noise + self.bias, 0.2) * SQRT2
 
 
@@ -97,7 +97,7 @@ class StyleGenerator(nn.Module):
         style = style * (style.square().mean(1, keepdim=True) + 1e-8).rsqrt()
         for layer in self.mapping:
             style = leaky_relu(layer(style), 0.2) * SQRT2
-        x = self.first[0](self.start.expand(len(style), -1, -1, -1), style)
+        x = self.first[0](self.start.expand(style.shape[0], -1, -1, -1), style)
         image = self.to_rgb[0](x, style)
         for first, second, to_rgb in zip(self.first[1:], self.second, self.to_rgb[1:], strict=True):
             x = second(first(upsample(x), style), style)

@@ -110,10 +110,13 @@ class TorchGenerator:
         )
 
     def program(self) -> Program:
-        """The whole generator, to be stored without its code. Raises UnsuitableProgram; see `capture`."""
+        """The whole generator, to be stored without its code. Raises UnsuitableProgram; see `capture`.
+
+        Noise that the module draws itself counts as 0, its mean: it is no latent that anything could search for.
+        """
         if callable(self.latent):
             raise UnsuitableProgram("latents are drawn by a function; only N(0, I) of a given shape can be searched.")
-        return capture(self.module, self.latent)
+        return capture(self.module, self.latent, noiseless=True)
 
     def activations(self, n: int, seed: int) -> Tensor:
         """[n, *map.in_shape], float32 on the CPU."""

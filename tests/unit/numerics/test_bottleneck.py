@@ -9,7 +9,8 @@ from toys import toy_autoencoder
 
 from morelli.errors import UnsuitableProgram
 from morelli.generators.capture import capture
-from morelli.numerics.bottleneck import split_at_bottleneck
+from morelli.generators.style_gan import StyleGenerator
+from morelli.numerics.bottleneck import split_after_mapping, split_at_bottleneck
 from morelli.numerics.program import Program
 
 
@@ -44,3 +45,21 @@ def test_halves_give_what_the_whole_gives(program: Program, latent: tuple[int, .
 def test_what_is_nowhere_narrow_is_refused() -> None:
     with pytest.raises(UnsuitableProgram, match="nowhere narrower than its input"):
         split_at_bottleneck(capture(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 4)), (4,)))
+
+
+def test_a_style_generator_is_split_at_w() -> None:
+    program = capture(StyleGenerator(2, 3, 16, 10), (10, 1, 1), noiseless=True)
+    mapping, synthesis = split_after_mapping(program)
+    assert mapping is not None
+    assert (mapping.in_shape, synthesis.in_shape) == ((10, 1, 1), (10,))  # w is wider, so the latents of unit length
+    narrow = capture(StyleGenerator(2, 3, 16, 100), (100, 1, 1), noiseless=True)
+    mapping, synthesis = split_after_mapping(narrow)
+    assert mapping is not None
+    assert synthesis.in_shape == (64,)
+    latents = torch.randn(5, 100, 1, 1, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(synthesis(mapping(latents)), narrow(latents))
+
+
+def test_latents_that_go_in_as_they_are_have_no_mapping() -> None:
+    program = capture(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 12)), (4,))
+    assert split_after_mapping(program) == (None, program)

@@ -68,6 +68,21 @@ class Noisy(nn.Module):
         return x + torch.randn_like(x)
 
 
+def test_noise_inputs_can_count_as_their_mean() -> None:
+    x = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(through_json(capture(Noisy(), (4,), noiseless=True))(x), x)
+
+
+class Counted(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(len(x), 2, 2)
+
+
+def test_one_number_of_samples_alone_is_told_from_other_faults() -> None:
+    with pytest.raises(UnsuitableProgram, match=r"x\.shape\[0\]"):
+        capture(Counted(), (4,))
+
+
 class Branching(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x if x.sum() > 0 else -x
