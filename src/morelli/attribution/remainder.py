@@ -126,8 +126,9 @@ def own_features(
     told = lowness(found)
     doubt = float(torch.quantile(told, MOSTLY))
     again = (told > doubt).nonzero()[:, 0]
-    cut = None if windows is None else windows[again.to(windows.device)]
-    found[again] = features_of(reconstruction, samples[again], upright[again.cpu()], cut, doubt=doubt)
+    if len(again):
+        cut = None if windows is None else windows[again.to(windows.device)]
+        found[again] = features_of(reconstruction, samples[again], upright[again.cpu()], cut, doubt=doubt)
     return found, doubt
 
 

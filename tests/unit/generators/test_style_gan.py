@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch.nn.functional import conv2d
 
-from morelli import load_generator
+from morelli import SampleSpec, TorchGenerator, load_generator
+from morelli.app.methods import build_reconstruction
+from morelli.app.sources import silent
+from morelli.generators import latent_encoder
 from morelli.generators.gan_training import GanSettings, GanTraining
 from morelli.generators.small_gans import initialise
-from morelli.generators.style_gan import Modulated, ResidualCritic
+from morelli.generators.style_gan import Modulated, ResidualCritic, StyledConv, StyleGenerator
 from morelli.storage.generators import save_generator
 
 
@@ -53,3 +57,22 @@ def test_it_is_stored_like_the_other_gans(tmp_path: Path) -> None:
     save_generator(made, "style", tmp_path / "a.generator", {})
     again = load_generator(tmp_path / "a.generator")
     assert all(torch.equal(a.half(), b.half()) for a, b in zip(made.parameters(), again.parameters(), strict=True))
+
+
+def test_images_are_made_again_from_w_and_without_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latent_encoder, "STEPS", 2)
+    monkeypatch.setattr(latent_encoder, "DRAWN", 64)
+    torch.manual_seed(0)
+    module = StyleGenerator(2, 3, 64, 100)
+    for part in module.modules():
+        if isinstance(part, StyledConv):
+            part.strength.data.fill_(0.5)
+    generator = TorchGenerator(module, (100, 1, 1), announce=lambda line: None)
+    head = generator.head(32, whole=True)
+    found = build_reconstruction(head, SampleSpec((3, 64, 64)), 0, "cpu", silent)
+    assert found is not None and head.generator is not None
+    assert found.generator.in_shape == (64,)
+    latents = torch.randn(4, 100, 1, 1, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(head.generator(latents), head.generator(latents))  # though the module draws noise
+    assert not torch.equal(module(latents), module(latents))
+    assert found.left(generator.samples(4, 1)).isfinite().all()
