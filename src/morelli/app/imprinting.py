@@ -13,7 +13,7 @@ from morelli.attribution.alignment import placed, scores_in, sizes_of
 from morelli.attribution.attributor import Attributor
 from morelli.attribution.experts import Expert, Experts
 from morelli.attribution.places import Places, fit_places, join_places
-from morelli.attribution.remainder import fit_remainder, left_out_objections, own_features, with_remainder
+from morelli.attribution.remainder import features_of, fit_remainder, left_out_objections, with_remainder
 from morelli.attribution.turning import fit_turning
 from morelli.detectors.stacked import StackedRecipe
 from morelli.features.imprint import Imprint, orientations
@@ -92,8 +92,9 @@ def fit_imprint(
         if reconstruction is not None:
             some = mine.samples[:again]
             _, where = scores_in(*about, some, mine.values[:again], False)
-            seen, doubt = own_features(reconstruction, some, None if where is None else where[0], remaking)
-            remainder = fit_remainder(seen, float(detector.left_out.max()), doubt)
+            upright = torch.zeros(again, dtype=torch.long)
+            seen = features_of(reconstruction, some, upright, None if where is None else where[0], remaking)
+            remainder = fit_remainder(seen, float(detector.left_out.max()))
             scores = scores if len(held_out) else scores + left_out_objections(seen)
         if len(held_out):
             found = with_remainder(every, windows, turning, remainder, reconstruction, judged.samples, remaking)

@@ -20,7 +20,6 @@ from morelli.features.full_inversion import FullInversion
 from morelli.features.imprint_audio import SoundImprint, possible_hops
 from morelli.features.inversion import Inversion
 from morelli.features.latent_descent import LatentDescent
-from morelli.features.latent_reconstruction import FEW as FEW_LATENTS
 from morelli.features.latent_reconstruction import LatentReconstruction
 from morelli.features.latent_search import LatentSearch
 from morelli.features.protocol import Extractor, SampleSpec
@@ -129,14 +128,12 @@ def build_reconstruction(
 ) -> LatentReconstruction | None:
     """What makes images again, where the head holds the whole generator; its encoder is learned first.
 
-    Of a StyleGAN that is from w, which can be read from images where its latents hardly can. Few latents are searched
-    for from images drawn by them, and stay as they are.
+    Of a StyleGAN that is from w, which can be read from images where its latents hardly can.
     Raises MismatchError where the generator makes something else.
     """
     if head.generator is None or not spec.is_image:
         return None
-    few = math.prod(head.generator.in_shape) <= FEW_LATENTS
-    mapping, synthesis = (None, head.generator) if few else split_after_mapping(head.generator)
+    mapping, synthesis = split_after_mapping(head.generator)
     return LatentReconstruction(synthesis, _encoder(synthesis, spec, seed, device, stage, mapping), spec)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from morelli.attribution.alignment import reduced
 from morelli.attribution.turning import Turning
 from morelli.detectors.conditional import Conditional, ConditionalRecipe
 from morelli.features.imprint import orientations
-from morelli.features.latent_reconstruction import BANDS, LatentReconstruction, lowness
+from morelli.features.latent_reconstruction import BANDS, LatentReconstruction
 from morelli.features.protocol import Progress
 from morelli.numerics.state import State
 
@@ -23,7 +22,6 @@ MOST = 10.0  # units; an objection is no larger
 BULK = (0.5, 0.98)  # own samples between which a unit lies
 STRONG = 1.0  # an objection after which other orientations are tried
 REACH = 3.0  # deviations of own samples up to which what an image shows explains what is left of it
-MOSTLY = 0.85  # share of own samples that are not searched for again
 BEYOND = 2.0  # times the largest score of own samples, from where on nothing needs to be made again
 
 
@@ -36,13 +34,11 @@ class Remainder:
 
     Attributes:
         detector: of what reconstructions leave. usual: [2], own samples' median, and how far above it the unit ends.
-        doubt: see `LatentReconstruction.left`.
     """
 
     detector: Conditional
     usual: Tensor
     limit: float
-    doubt: float = math.inf
 
     def objections(self, features: Tensor) -> Tensor:
         """[n, d] → [n]."""
@@ -51,14 +47,12 @@ class Remainder:
         return found.nan_to_num(MOST).clamp(0, MOST).float()
 
     def state(self) -> State:
-        settings = {"limit": self.limit} | ({"doubt": self.doubt} if math.isfinite(self.doubt) else {})
-        return State(settings, {"usual": self.usual}, {"detector": self.detector.state()})
+        return State({"limit": self.limit}, {"usual": self.usual}, {"detector": self.detector.state()})
 
     @staticmethod
     def from_state(state: State) -> Remainder:
         detector = Conditional.from_state(state.parts["detector"])
-        settings = state.settings
-        return Remainder(detector, state.tensors["usual"], settings["limit"], settings.get("doubt", math.inf))
+        return Remainder(detector, state.tensors["usual"], state.settings["limit"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,11 +68,11 @@ class Found:
     told: Tensor | None = None
 
 
-def fit_remainder(features: Tensor, highest: float, doubt: float = math.inf) -> Remainder:
+def fit_remainder(features: Tensor, highest: float) -> Remainder:
     """From own samples' features [n, d], whose `highest` score by the expert is known. Raises as ConditionalRecipe."""
     detector = ConditionalRecipe(BANDS, reach=REACH).fit(features, None, 0)
     low, high = torch.quantile(detector.score(features).cpu(), torch.tensor(BULK, dtype=features.dtype))
-    return Remainder(detector, torch.stack([low, (high - low).clamp_min(1e-6)]), BEYOND * max(1.0, highest), doubt)
+    return Remainder(detector, torch.stack([low, (high - low).clamp_min(1e-6)]), BEYOND * max(1.0, highest))
 
 
 def left_out_objections(features: Tensor) -> Tensor:
@@ -97,7 +91,6 @@ def features_of(
     ways: Tensor,
     windows: Tensor | None,
     progress: Progress | None = None,
-    doubt: float = math.inf,
 ) -> Tensor:
     """[n, d], what is left of the samples [n, c, h, w] when they are upright again; of parts, where they were.
 
@@ -109,27 +102,7 @@ def features_of(
         placed = [_placed(sample, window) for sample, window in zip(samples, windows.tolist(), strict=True)]
         samples, known = (torch.stack(some) for some in zip(*placed, strict=True))
         known = _upright(known, ways)
-    return reconstruction.left(_upright(samples, ways), known, progress, doubt=doubt)
-
-
-def own_features(
-    reconstruction: LatentReconstruction, samples: Tensor, windows: Tensor | None, progress: Progress | None = None
-) -> tuple[Tensor, float]:
-    """What is left of upright own samples, and the doubt from which samples are searched for again.
-
-    That is where more is left than of most of them, and those are.
-    """
-    upright = torch.zeros(len(samples), dtype=torch.long)
-    found = features_of(reconstruction, samples, upright, windows, progress)
-    if not reconstruction.few:
-        return found, math.inf
-    told = lowness(found)
-    doubt = float(torch.quantile(told, MOSTLY))
-    again = (told > doubt).nonzero()[:, 0]
-    if len(again):
-        cut = None if windows is None else windows[again.to(windows.device)]
-        found[again] = features_of(reconstruction, samples[again], upright[again.cpu()], cut, doubt=doubt)
-    return found, doubt
+    return reconstruction.left(_upright(samples, ways), known, progress)
 
 
 def _placed(sample: Tensor, window: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -178,7 +151,7 @@ def with_remainder(
         there = fresh[every[ways[fresh], fresh] <= remainder.limit]
         if len(there):
             way, cut = ways[there], None if windows is None else windows[ways[there], there]
-            seen = features_of(reconstruction, samples[there.to(samples.device)], way, cut, doubt=remainder.doubt)
+            seen = features_of(reconstruction, samples[there.to(samples.device)], way, cut)
             told[way, there] = remainder.objections(seen).to(told)
     if progress:
         progress(len(best))

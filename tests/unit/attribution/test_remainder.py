@@ -151,14 +151,7 @@ def test_left_out_objections_are_no_smaller_than_those_of_what_was_learned() -> 
 class _Bright:
     """Leaves the mean of the upright image's upper left quarter, everywhere."""
 
-    def left(
-        self,
-        samples: torch.Tensor,
-        known: torch.Tensor | None = None,
-        progress: object = None,
-        *,
-        doubt: float = 0,
-    ) -> torch.Tensor:
+    def left(self, samples: torch.Tensor, known: torch.Tensor | None = None, progress: object = None) -> torch.Tensor:
         assert known is None
         return samples[..., :2, :2].mean((1, 2, 3))[:, None].expand(-1, 2)
 
@@ -166,14 +159,7 @@ class _Bright:
 class _Strict:
     """Leaves 2.5 of all that is turned."""
 
-    def left(
-        self,
-        samples: torch.Tensor,
-        known: torch.Tensor | None = None,
-        progress: object = None,
-        *,
-        doubt: float = 0,
-    ) -> torch.Tensor:
+    def left(self, samples: torch.Tensor, known: torch.Tensor | None = None, progress: object = None) -> torch.Tensor:
         upright = (samples[:, 0, 3, 3] == 1).float()
         return 2.5 * (1 - upright)[:, None].expand(-1, 2)
 

@@ -13,7 +13,7 @@ from toys import _seeded
 from morelli import SampleSpec
 from morelli.errors import MismatchError, OutOfRange
 from morelli.features import latent_reconstruction
-from morelli.features.latent_reconstruction import BANDS, FLOOR, LatentReconstruction, energies, lowness
+from morelli.features.latent_reconstruction import BANDS, FLOOR, LatentReconstruction, energies
 from morelli.generators.capture import capture
 from morelli.generators.latent_encoder import fit_encoder
 from morelli.numerics.program import Program
@@ -59,35 +59,6 @@ def test_steps_bring_them_nearer_still_where_latents_are_few(monkeypatch: pytest
     assert left(own, rounds=0, steps=2).mean() < left(own, rounds=0).mean() - 0.5
     monkeypatch.setattr(latent_reconstruction, "FEW", 4)
     assert torch.equal(left(own, rounds=0, steps=2), left(own, rounds=0))
-
-
-class _Folded(nn.Module):
-    """A bright spot that two of three latents move; only near to it is it seen in which direction it lies."""
-
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        rows, columns = torch.arange(16.0), torch.arange(16.0)
-        down, right = 8 + 3 * z[:, 0, None], 8 + 3 * z[:, 1, None]
-        spot = (-(rows - down).square() / 4)[:, :, None] - ((columns - right).square() / 4)[:, None]
-        return (0.2 + 0.02 * z[:, 2, None, None] + 0.6 * spot.exp())[:, None]
-
-
-class _Blind(nn.Module):
-    """Reads nothing."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return 0 * x.flatten(1)[:, :3]
-
-
-def test_who_is_left_much_is_searched_for_again() -> None:
-    """Measured: 34 of 40 spots are found from the middle, all 40 from the nearest of those drawn."""
-    spec = SampleSpec((1, 16, 16), 0.0, 1.0)
-    folded = LatentReconstruction(capture(_Folded(), (3,)), capture(_Blind(), (1, 16, 16)), spec, rounds=0, steps=8)
-    images = folded.generator(0.8 * torch.randn(40, 3, generator=torch.Generator().manual_seed(5)))
-    once, again = folded.left(images), folded.left(images, doubt=0.0)
-    found = [int((each[:, :BANDS].mean(1) < 0).sum()) for each in (once, again)]
-    assert found[0] <= 36 and found[1] >= 39
-    calm = lowness(once) <= 0
-    assert torch.equal(once[calm], again[calm])
 
 
 def test_no_sample_matters_to_another_to_the_byte() -> None:
