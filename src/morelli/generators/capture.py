@@ -27,7 +27,7 @@ def capture(
     to the CPU.
 
     Args:
-        noiseless: normal random numbers that the module draws itself are 0, their mean, in place of being refused.
+        noiseless: what the module draws by `randn` or `randn_like` is 0, its mean, in place of being refused.
     Raises:
         UnsuitableProgram: the module cannot be traced, draws random numbers, depends on the number of samples, or uses
             an operation that a stored network may not.
@@ -76,8 +76,8 @@ def _capture(module: nn.Module, in_shape: tuple[int, ...], tolerance: float) -> 
         program.checked()
     except UnsuitableProgram as error:
         try:
-            program.results(len(example))
-        except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
+            program.checked((len(example),))
+        except UnsuitableProgram:
             raise error from None
         raise UnsuitableProgram(
             "the module works for one number of samples alone once it is traced, as where it asks for `len(x)`. "

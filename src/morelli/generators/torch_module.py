@@ -112,7 +112,7 @@ class TorchGenerator:
     def program(self) -> Program:
         """The whole generator, to be stored without its code. Raises UnsuitableProgram; see `capture`.
 
-        Noise that the module draws itself counts as 0, its mean: it is no latent that anything could search for.
+        Noise that the module draws by `randn` counts as 0, its mean: it is no latent that anything could search for.
         """
         if callable(self.latent):
             raise UnsuitableProgram("latents are drawn by a function; only N(0, I) of a given shape can be searched.")

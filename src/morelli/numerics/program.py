@@ -112,9 +112,12 @@ class Program:
             results.append(result)
         return results
 
-    def checked(self) -> Program:
-        """This program, after a run without values, which needs no memory. Raises UnsuitableProgram; see `LARGEST`."""
-        for count in (1, 256):
+    def checked(self, counts: tuple[int, ...] = (1, 256)) -> Program:
+        """This program, after runs without values for so many samples, which need no memory.
+
+        Raises UnsuitableProgram; see `LARGEST`.
+        """
+        for count in counts:
             try:
                 self.results(count)
             except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
